@@ -1,0 +1,1 @@
+"""From Python to versioned YAML: compile, check, catalog. A library: nothing here prints."""

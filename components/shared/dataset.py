@@ -1,0 +1,33 @@
+"""The Dataset artifact: a folder of Parquet files."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from kfp_lifecycle.components.shared.errors import SchemaError
+from kfp_lifecycle.components.shared.inference.schema import TableSchema
+
+
+def scan(path: str | Path) -> pl.LazyFrame:
+    """The table in a Dataset artifact, lazily.
+
+    Raises:
+        SchemaError: There is no Parquet file at ``path``.
+    """
+    folder = Path(path)
+    if not any(folder.glob("*.parquet")):
+        raise SchemaError(f"{folder} holds no Parquet file.", "Pass a Dataset output of prepare or featurize.")
+    return pl.scan_parquet(folder / "*.parquet")
+
+
+def metadata(rows: int, columns: int, schema: TableSchema) -> dict[str, Any]:
+    """What every Dataset artifact says of itself: rows, columns, target, task, source URI and digest."""
+    return {
+        "rows": rows,
+        "columns": columns,
+        "target": schema.target,
+        "task": schema.task,
+        "source_uri": schema.source_uri,
+        "source_digest": schema.source_digest,
+    }

@@ -1,0 +1,91 @@
+"""One family of errors for what a user can mend, and the helpers that make their messages useful."""
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from kfp_lifecycle.components.shared.inference.errors import ExpressionError, LifecycleError, SchemaError
+
+__all__ = [
+    "EstimatorError",
+    "ExpressionError",
+    "LifecycleError",
+    "ParameterError",
+    "RegistryError",
+    "RuleError",
+    "SchemaError",
+    "SourceError",
+    "SplitError",
+    "StorageError",
+    "TargetError",
+    "TrackingError",
+    "did_you_mean",
+    "redact",
+]
+
+
+class SourceError(LifecycleError):
+    """The data source is missing, empty, unreadable or not of the format it was said to be."""
+
+
+class RuleError(LifecycleError):
+    """The data breaks a rule the parameters declare: minimum rows, null share, range, categories."""
+
+
+class TargetError(LifecycleError):
+    """The target column is missing, constant, all null, or does not fit the task."""
+
+
+class SplitError(LifecycleError):
+    """The table cannot be split as asked."""
+
+
+class ParameterError(LifecycleError):
+    """A parameter is unknown, of the wrong type, or out of range."""
+
+
+class EstimatorError(LifecycleError):
+    """The estimator cannot be imported, built or fitted with the parameters given."""
+
+
+class TrackingError(LifecycleError):
+    """MLflow's tracking store cannot be reached, or none is configured where one is needed."""
+
+
+class RegistryError(LifecycleError):
+    """The model registry refuses, or does not have, what was asked for."""
+
+
+class StorageError(LifecycleError):
+    """An output cannot be written, or a stored file cannot be read: disk full, permission, damage."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest known name as a question, or the known names where none is near.
+
+    Args:
+        name: What the user wrote.
+        known: What would have been right; may be empty.
+
+    Returns:
+        A sentence, or an empty string when nothing is known.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean {near[0]!r}?"
+    if not names:
+        return ""
+    shown = ", ".join(names[:12])
+    return f"Known: {shown}{', …' if len(names) > 12 else ''}."
+
+
+_USER_INFO = re.compile(r"(?<=://)[^/@\s]*@")
+_SECRET_QUERY = re.compile(
+    r"([?&;](?:[^=&;\s]*(?:token|secret|password|passwd|signature|credential|key|sig))=)[^&;\s]+", re.I
+)
+
+
+def redact(text: str) -> str:
+    """``text`` with the credentials of every URI in it replaced: user info and secret-looking queries."""
+    return _SECRET_QUERY.sub(r"\1***", _USER_INFO.sub("***@", text))

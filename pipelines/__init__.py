@@ -1,0 +1,1 @@
+"""Pipelines of the components, one file each."""

@@ -1,0 +1,1 @@
+"""Runs compiled pipeline files. A library: nothing here prints."""
