@@ -1,0 +1,73 @@
+# make run    a compiled pipeline turns the demo table into a registered model
+# make test   all tests
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+CLI := $(BIN)/kfp-lifecycle
+SOURCES := components pipelines compiler runner scripts tests setup.py
+
+# Bytecode is compiled once, at install: without it every step of every run would compile its imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: run test soak lint format types check lock benchmarks clean help
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# uv installs in seconds; where it cannot be used (a mirror that only pip is configured for), pip does the same.
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; say which with: make PYTHON=python3.12 $@"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt $(1) || \
+	  { $(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' && $(BIN)/python -m pip install -c constraints.txt $(1); }
+	@touch $@
+endef
+
+.venv/.run: pyproject.toml setup.py constraints.txt
+	$(call install,-e '.[steps$(comma)ui]' --group demo)
+
+.venv/.dev: pyproject.toml setup.py constraints.txt
+	$(call install,-e '.[steps$(comma)gcs$(comma)s3$(comma)sql$(comma)dvc$(comma)ui]' --group dev)
+
+comma := ,
+
+data/churn.csv: | .venv/.run
+	@$(CLI) demo-data churn --out data
+
+run: .venv/.run data/churn.csv ## run the compiled training pipeline on the churn table
+	@$(CLI) run training --params pipelines/params/churn.yaml
+
+test: .venv/.dev ## install what tests need and run them
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+
+soak: .venv/.dev ## the long versions of the tests
+	SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: .venv/.dev ## ruff, and the formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/.dev ## mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# mypy does not follow setuptools' editable finder: it reads the namespace through a folder of links.
+types: .venv/.dev ## mypy, strict
+	@mkdir -p .mypy_root/kfp_lifecycle
+	@for f in components pipelines compiler runner scripts; do ln -sfn ../../$$f .mypy_root/kfp_lifecycle/$$f; done
+	$(BIN)/mypy -p kfp_lifecycle
+
+check: .venv/.dev ## compiled/ and the generated READMEs are what the code gives
+	$(CLI) compile --check
+	$(CLI) docs --check
+
+lock: .venv/.dev ## the newest versions that pyproject.toml allows, for every supported Python
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml -o constraints.txt
+
+clean: ## remove what make made
+	rm -rf .venv .mypy_root .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info .coverage* htmlcov
