@@ -1,4 +1,4 @@
-"""HTML reports: one self-contained page each, from a Jinja template that extends ``shared/report/base.html``."""
+"""HTML reports: one self-contained page each, from Jinja templates that extend ``shared/report/base.html``."""
 
 import math
 from pathlib import Path
@@ -29,13 +29,13 @@ def render(template: str, **values: Any) -> str:
 def number(value: float | None, digits: int = 4) -> str:
     """``value`` to ``digits`` significant digits, thousands apart; a dash where there is none."""
     if value is None or not math.isfinite(value):
-        return "–"
+        return "—"
     if value == 0:
         return "0"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     if decimals > digits + 4:
         return f"{value:.{digits - 1}e}"
-    return f"{value:,.{decimals}f}".replace("-", "−")
+    return f"{value:,.{decimals}f}"
 
 
 def count(value: float) -> str:
@@ -45,7 +45,7 @@ def count(value: float) -> str:
 
 def percent(share: float | None, decimals: int = 1) -> str:
     """A share of 0 to 1 as a percentage; a dash where there is none."""
-    return "–" if share is None or not math.isfinite(share) else f"{100 * share:.{decimals}f}%"
+    return "—" if share is None or not math.isfinite(share) else f"{100 * share:.{decimals}f}%"
 
 
 def _environment() -> Environment:
