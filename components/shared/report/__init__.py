@@ -1,4 +1,4 @@
-"""HTML reports: one self-contained page each, from Jinja templates that extend ``shared/report/base.html``."""
+"""HTML reports: one self-contained page each, from Jinja templates extending ``shared/report/base.html``."""
 
 import math
 from pathlib import Path
