@@ -4,6 +4,7 @@ The same function runs when a table is prepared and inside every model that serv
 differ. It looks at one row at a time and knows the data only through the schema.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Settled:
     """How one column settles.
 
     Args:
-        value: The settled value; null where it is missing or cannot be settled.
+        value: The settled value; null where it is missing, of no meaning where it is bad.
         bad: True where the source has a value that cannot be settled; None where that cannot happen.
         cause: What is wrong with such a value.
     """
@@ -86,16 +87,28 @@ def settled_column(column: Column, source: pl.DataType, schema: TableSchema) -> 
     Raises:
         SchemaError: A column of that type cannot be settled as the schema's type.
     """
+    what = Column(
+        column.name,
+        column.type,
+        true_value=column.true_value,
+        false_value=column.false_value,
+        time_format=column.time_format,
+    )
+    return _settled(what, source, tuple(schema.missing_values))
+
+
+# Building the expressions costs more than running them on the one row of a request.
+@functools.lru_cache(maxsize=4096)
+def _settled(column: Column, source: pl.DataType, missing_values: tuple[str, ...]) -> Settled:
+    raw = pl.col(column.name)
     if source == pl.Null:
-        return Settled(pl.col(column.name).cast(DTYPES[column.type]))
+        return Settled(raw.cast(DTYPES[column.type]))
     if source in (pl.Categorical, pl.Enum):
-        source, raw = pl.String(), pl.col(column.name).cast(pl.String)
-    else:
-        raw = pl.col(column.name)
+        source, raw = pl.String(), raw.cast(pl.String)
     if source == pl.String:
-        return _from_text(column, present_text(raw, schema.missing_values), schema.missing_values)
+        return _from_text(column, present_text(raw, missing_values), missing_values)
     if source.is_numeric():
-        return _from_number(column, raw, source, schema.missing_values)
+        return _from_number(column, raw, source, missing_values)
     if source == pl.Boolean:
         return _from_boolean(column, raw)
     if source == pl.Date or source == pl.Datetime:
@@ -108,7 +121,7 @@ def settled_column(column: Column, source: pl.DataType, schema: TableSchema) -> 
 def any_bad(settled: dict[str, Settled]) -> pl.Expr | None:
     """Whether any value in the frame cannot be settled, as one Boolean; None where none can be."""
     checks = [column.bad for column in settled.values() if column.bad is not None]
-    return pl.any_horizontal(check.any() for check in checks).alias("bad") if checks else None
+    return pl.any_horizontal(checks).any().alias("bad") if checks else None
 
 
 def refusal(column: Column, example: object, cause: str) -> SchemaError:
@@ -197,14 +210,16 @@ def _from_number(column: Column, raw: pl.Expr, source: pl.DataType, missing_valu
         return Settled(_number_as_text(raw, source))
     if column.type == "boolean":
         raw = raw.fill_nan(None) if source.is_float() else raw
-        value = pl.when(raw == 1).then(True).when(raw == 0).then(False)
+        value: pl.Expr = pl.when(raw == 1).then(True).when(raw == 0).then(False)
         return Settled(value, raw.is_not_null() & value.is_null(), "neither 0 nor 1")
     if column.type not in ("integer", "number"):
         raise _wrong_type(column, source)
     if source.is_integer() and column.type == "integer":
         value = raw.cast(pl.Int64, strict=False)
-        fits = source.is_signed_integer() or source in (pl.UInt8, pl.UInt16, pl.UInt32)
+        fits = source not in (pl.UInt64, pl.Int128, pl.UInt128)
         return Settled(value, None if fits else raw.is_not_null() & value.is_null(), "no 64-bit integer")
+    if source.is_float() and column.type == "number":
+        return Settled(raw.cast(pl.Float64).fill_nan(None), raw.is_infinite(), "infinite")
     return _number(column, raw.cast(pl.Float64), raw, exact=raw if source.is_integer() else None)
 
 
@@ -284,5 +299,5 @@ def _refuse(frame: pl.DataFrame | pl.LazyFrame, schema: TableSchema, settled: di
 
 def _first(frame: pl.DataFrame | pl.LazyFrame) -> object:
     """The first value of the frame's only column; None where there is no row."""
-    values = frame.lazy().collect(engine="streaming")
+    values = frame.collect(engine="streaming") if isinstance(frame, pl.LazyFrame) else frame
     return values.item(0, 0) if values.height else None
