@@ -71,3 +71,6 @@ lock: .venv/.dev ## the newest versions that pyproject.toml allows, for every su
 
 clean: ## remove what make made
 	rm -rf .venv .mypy_root .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info .coverage* htmlcov
+
+benchmarks: .venv/.dev ## measure again every number in docs/benchmarks.md (half an hour, an idle machine)
+	for script in compile_all prepare_featurize training_run clone_to_run; do $(BIN)/python scripts/benchmarks/$$script.py || exit 1; done
