@@ -1,0 +1,120 @@
+"""The metrics of a prediction by task: one place, for cross-validation, evaluation and tuning alike."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from sklearn import metrics
+
+from kfp_lifecycle.components.shared.errors import ParameterError
+
+Array = npt.NDArray[np.generic]
+Floats = npt.NDArray[np.float64]
+
+#: Every metric by task; True where higher is better.
+METRICS: dict[str, dict[str, bool]] = {
+    "binary": {
+        "roc_auc": True,
+        "average_precision": True,
+        "log_loss": False,
+        "accuracy": True,
+        "f1": True,
+        "brier": False,
+    },
+    "multiclass": {"roc_auc_ovr": True, "log_loss": False, "accuracy": True, "f1_macro": True},
+    "regression": {"rmse": False, "mae": False, "r2": True},
+}
+
+#: The metric that two models of a task are compared by, unless another is named.
+MAIN_METRIC = {"binary": "roc_auc", "multiclass": "roc_auc_ovr", "regression": "rmse"}
+
+
+def scores(
+    task: str,
+    y: Array,
+    predictions: Array,
+    probabilities: Floats | None = None,
+    classes: Sequence[str] = (),
+    positive: str = "",
+) -> dict[str, float]:
+    """The metrics of :data:`METRICS` for one set of rows.
+
+    A metric that these rows do not define is left out: a ROC curve needs rows of both kinds, R² at least two.
+
+    Args:
+        task: ``binary``, ``multiclass`` or ``regression``.
+        y: What was true, shape ``(n,)``: labels as text (as in ``classes``), or numbers.
+        predictions: What was predicted, likewise.
+        probabilities: Shape ``(n, len(classes))``, columns in the order of ``classes``. Classification only.
+        classes: The labels in sorted order.
+        positive: For binary, the label that the metrics are about; empty is the last of ``classes``.
+
+    Returns:
+        Metric to value. ``log_loss`` is in nats; ``rmse`` and ``mae`` are in the target's unit.
+    """
+    if task == "regression":
+        return _regression(y.astype(float), predictions.astype(float))
+    if probabilities is None:
+        raise ParameterError("Classification metrics need probabilities.", "Pass one column per class.")
+    codes, predicted = label_codes(y, classes), label_codes(predictions, classes)
+    if task == "binary":
+        index = list(classes).index(positive) if positive else len(classes) - 1
+        return _binary(codes == index, predicted == index, probabilities[:, index])
+    return _multiclass(codes, predicted, probabilities)
+
+
+def label_codes(labels: Array, classes: Sequence[str]) -> npt.NDArray[np.intp]:
+    """The index of each label in ``classes``.
+
+    Raises:
+        ParameterError: A label is none of the classes.
+    """
+    order = np.argsort(np.asarray(classes, dtype=str))
+    ordered = np.asarray(classes, dtype=str)[order]
+    texts = np.asarray(labels, dtype=str)
+    found = np.minimum(np.searchsorted(ordered, texts), len(ordered) - 1)
+    if (unknown := ordered[found] != texts).any():
+        raise ParameterError(
+            f"The label {str(texts[unknown][0])!r} is none of the classes {', '.join(classes)}.",
+            "Score with the classes that the model was trained on.",
+        )
+    return order[found]
+
+
+def _binary(y: Array, predicted: Array, probability: Floats) -> dict[str, float]:
+    both = bool(y.any() and not y.all())
+    values = {
+        "roc_auc": metrics.roc_auc_score(y, probability) if both else None,
+        "average_precision": metrics.average_precision_score(y, probability) if both else None,
+        "log_loss": metrics.log_loss(y, probability, labels=[False, True]),
+        "accuracy": np.mean(y == predicted),
+        "f1": metrics.f1_score(y, predicted, zero_division=0.0),
+        "brier": np.mean((probability - y) ** 2),
+    }
+    return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def _multiclass(y: npt.NDArray[np.intp], predicted: Array, probabilities: Floats) -> dict[str, float]:
+    # One against the rest, the plain mean over the classes that these rows have (Hand & Till's "macro").
+    areas = [metrics.roc_auc_score(y == code, probabilities[:, code]) for code in _both_kinds(y)]
+    present = np.unique(y)
+    values = {
+        "log_loss": metrics.log_loss(y, probabilities, labels=list(range(probabilities.shape[1]))),
+        "accuracy": np.mean(y == predicted),
+        "f1_macro": metrics.f1_score(y, predicted, labels=present, average="macro", zero_division=0.0),
+    }
+    named = {"roc_auc_ovr": np.mean(areas)} if areas else {}
+    return {name: float(value) for name, value in {**named, **values}.items()}
+
+
+def _both_kinds(y: npt.NDArray[np.intp]) -> list[int]:
+    counts = np.bincount(y)
+    return [code for code, count in enumerate(counts) if 0 < count < len(y)]
+
+
+def _regression(y: Floats, predictions: Floats) -> dict[str, float]:
+    error = predictions - y
+    values = {"rmse": float(np.sqrt(np.mean(error**2))), "mae": float(np.mean(np.abs(error)))}
+    if len(y) > 1 and np.ptp(y) > 0:
+        values["r2"] = float(metrics.r2_score(y, predictions))
+    return values
