@@ -19,6 +19,8 @@ METRICS: dict[str, dict[str, bool]] = {
         "log_loss": False,
         "accuracy": True,
         "f1": True,
+        "precision": True,
+        "recall": True,
         "brier": False,
     },
     "multiclass": {"roc_auc_ovr": True, "log_loss": False, "accuracy": True, "f1_macro": True},
@@ -39,11 +41,12 @@ def scores(
 ) -> dict[str, float]:
     """The metrics of :data:`METRICS` for one set of rows.
 
-    A metric that these rows do not define is left out: a ROC curve needs rows of both kinds, R² at least two.
+    A metric that these rows do not define is left out: a ROC curve needs rows of both kinds, R² at least
+    two values.
 
     Args:
         task: ``binary``, ``multiclass`` or ``regression``.
-        y: What was true, shape ``(n,)``: labels as text (as in ``classes``), or numbers.
+        y: What was true, shape ``(n,)``: positions in ``classes``, or numbers for regression.
         predictions: What was predicted, likewise.
         probabilities: Shape ``(n, len(classes))``, columns in the order of ``classes``. Classification only.
         classes: The labels in sorted order.
@@ -56,29 +59,10 @@ def scores(
         return _regression(y.astype(float), predictions.astype(float))
     if probabilities is None:
         raise ParameterError("Classification metrics need probabilities.", "Pass one column per class.")
-    codes, predicted = label_codes(y, classes), label_codes(predictions, classes)
-    if task == "binary":
-        index = list(classes).index(positive) if positive else len(classes) - 1
-        return _binary(codes == index, predicted == index, probabilities[:, index])
-    return _multiclass(codes, predicted, probabilities)
-
-
-def label_codes(labels: Array, classes: Sequence[str]) -> npt.NDArray[np.intp]:
-    """The index of each label in ``classes``.
-
-    Raises:
-        ParameterError: A label is none of the classes.
-    """
-    order = np.argsort(np.asarray(classes, dtype=str))
-    ordered = np.asarray(classes, dtype=str)[order]
-    texts = np.asarray(labels, dtype=str)
-    found = np.minimum(np.searchsorted(ordered, texts), len(ordered) - 1)
-    if (unknown := ordered[found] != texts).any():
-        raise ParameterError(
-            f"The label {str(texts[unknown][0])!r} is none of the classes {', '.join(classes)}.",
-            "Score with the classes that the model was trained on.",
-        )
-    return order[found]
+    if task == "multiclass":
+        return _multiclass(y.astype(int), predictions.astype(int), probabilities)
+    index = list(classes).index(positive) if positive else len(classes) - 1
+    return _binary(y == index, predictions == index, probabilities[:, index])
 
 
 def _binary(y: Array, predicted: Array, probability: Floats) -> dict[str, float]:
@@ -89,6 +73,10 @@ def _binary(y: Array, predicted: Array, probability: Floats) -> dict[str, float]
         "log_loss": metrics.log_loss(y, probability, labels=[False, True]),
         "accuracy": np.mean(y == predicted),
         "f1": metrics.f1_score(y, predicted, zero_division=0.0),
+        "precision": metrics.precision_score(y, predicted, zero_division=0.0),
+        "recall": metrics.recall_score(y, predicted, zero_division=0.0),
+        "precision": metrics.precision_score(y, predicted, zero_division=0.0),
+        "recall": metrics.recall_score(y, predicted, zero_division=0.0),
         "brier": np.mean((probability - y) ** 2),
     }
     return {name: float(value) for name, value in values.items() if value is not None}
@@ -97,11 +85,10 @@ def _binary(y: Array, predicted: Array, probability: Floats) -> dict[str, float]
 def _multiclass(y: npt.NDArray[np.intp], predicted: Array, probabilities: Floats) -> dict[str, float]:
     # One against the rest, the plain mean over the classes that these rows have (Hand & Till's "macro").
     areas = [metrics.roc_auc_score(y == code, probabilities[:, code]) for code in _both_kinds(y)]
-    present = np.unique(y)
     values = {
         "log_loss": metrics.log_loss(y, probabilities, labels=list(range(probabilities.shape[1]))),
         "accuracy": np.mean(y == predicted),
-        "f1_macro": metrics.f1_score(y, predicted, labels=present, average="macro", zero_division=0.0),
+        "f1_macro": metrics.f1_score(y, predicted, average="macro", zero_division=0.0),
     }
     named = {"roc_auc_ovr": np.mean(areas)} if areas else {}
     return {name: float(value) for name, value in {**named, **values}.items()}
