@@ -1,10 +1,13 @@
 """One family of errors for what a user can mend, and the helpers that make their messages useful."""
 
-import difflib
 import re
-from collections.abc import Iterable
 
-from kfp_lifecycle.components.shared.inference.errors import ExpressionError, LifecycleError, SchemaError
+from kfp_lifecycle.components.shared.inference.errors import (
+    ExpressionError,
+    LifecycleError,
+    SchemaError,
+    did_you_mean,
+)
 
 __all__ = [
     "EstimatorError",
@@ -58,26 +61,6 @@ class RegistryError(LifecycleError):
 
 class StorageError(LifecycleError):
     """An output cannot be written, or a stored file cannot be read: disk full, permission, damage."""
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The nearest known name as a question, or the known names where none is near.
-
-    Args:
-        name: What the user wrote.
-        known: What would have been right; may be empty.
-
-    Returns:
-        A sentence, or an empty string when nothing is known.
-    """
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if near:
-        return f"Did you mean {near[0]!r}?"
-    if not names:
-        return ""
-    shown = ", ".join(names[:12])
-    return f"Known: {shown}{', …' if len(names) > 12 else ''}."
 
 
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]*@")

@@ -1,4 +1,7 @@
-"""The root of the errors that a user can mend."""
+"""The root of the errors that a user can mend, and the nearest name to a wrong one."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class LifecycleError(Exception):
@@ -29,3 +32,23 @@ class SchemaError(LifecycleError):
 
 class ExpressionError(LifecycleError):
     """A derived column's SQL expression does not parse, or reaches outside the row it is computed from."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest known name as a question, or the known names where none is near.
+
+    Args:
+        name: What the user wrote.
+        known: What would have been right; may be empty.
+
+    Returns:
+        A sentence, or an empty string when nothing is known.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean {near[0]!r}?"
+    if not names:
+        return ""
+    shown = ", ".join(names[:12])
+    return f"Known: {shown}{', …' if len(names) > 12 else ''}."
