@@ -81,7 +81,7 @@ def _binary(y: Array, predicted: Array, probability: Floats) -> dict[str, float]
 
 
 def _multiclass(y: npt.NDArray[np.intp], predicted: Array, probabilities: Floats) -> dict[str, float]:
-    # One against the rest, the plain mean over the classes that these rows have (Hand & Till's "macro").
+    # One against the rest, the plain mean over the classes that these rows have.
     areas = [metrics.roc_auc_score(y == code, probabilities[:, code]) for code in _both_kinds(y)]
     values = {
         "log_loss": metrics.log_loss(y, probabilities, labels=list(range(probabilities.shape[1]))),
