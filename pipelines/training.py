@@ -66,7 +66,7 @@ def training(
     bootstrap_samples: int = 1000,
     description: str = "",
     seed: int = 42,
-):
+) -> None:
     prepared = prepare(
         source=source,
         target=target,
@@ -148,6 +148,7 @@ def training(
         mlflow_run_id=trained["mlflow_run_id"],
         pipeline_name="training",
         pipeline_version=VERSION,
+        pipeline_digest="",  # the compiler writes it into the compiled file
         pipeline_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         image=CORE_IMAGE,
     )

@@ -27,7 +27,7 @@ def featurize(
     date_parts: list[str] = ["year", "month", "day", "weekday", "hour"],
     overrides: str = "{}",
     seed: int = 42,
-):
+) -> None:
     """Turns prepared rows into features by one plan, fitted on the training split alone.
 
     The plan is a scikit-learn-compatible transform. It is written unfitted, so that folds and trials can fit

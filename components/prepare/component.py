@@ -36,7 +36,7 @@ def prepare(
     split_column: str = "",
     test_size: float = 0.2,
     seed: int = 42,
-):
+) -> None:
     """Reads a table, settles its types, checks it against rules and splits it into train and test.
 
     The table need not fit in memory. Rows with no target are dropped and counted in the profile.

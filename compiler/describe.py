@@ -1,0 +1,99 @@
+"""Descriptions that the Kubeflow UI shows and Python alone does not give.
+
+KFP takes a parameter's description from the function's docstring. Two things are missing then: a pipeline
+parameter that goes straight to a component would have to repeat that component's text, and the
+descriptions of output artifacts are dropped.
+"""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from kfp_lifecycle.compiler.spec import Spec, component_of, in_order
+
+GROUPS = (
+    ("inputDefinitions", "parameters"),
+    ("inputDefinitions", "artifacts"),
+    ("outputDefinitions", "parameters"),
+    ("outputDefinitions", "artifacts"),
+)
+
+
+def describe(spec: Spec, component: Any) -> None:
+    """Fills descriptions in: from the docstring, then from the tasks that a value goes to or comes from.
+
+    A pipeline parameter that several components take gets the text of the first, in task order.
+
+    Args:
+        spec: The plain spec; changed in place.
+        component: The KFP object that it came from.
+    """
+    documented = docstring(component)
+    inner = spec.get("components", {}).get(f"comp-{component.name}")
+    for definition in (spec["root"], *([inner] if inner else [])):
+        _fill(definition, documented)
+    _inherit_inputs(spec)
+    _inherit_outputs(spec)
+    for definition in (spec["root"], *spec.get("components", {}).values()):
+        _unwrap(definition)
+
+
+def docstring(component: Any) -> dict[str, str]:
+    """Name to description of everything under Args of a component's or pipeline's docstring."""
+    import docstring_parser
+
+    function = getattr(component, "python_func", None) or getattr(component, "pipeline_func", None)
+    parsed = docstring_parser.parse(inspect.getdoc(function) or "")
+    return {param.arg_name: param.description or "" for param in parsed.params}
+
+
+def _fill(definition: Spec, documented: Mapping[str, str]) -> None:
+    for side, group in GROUPS:
+        for name, item in definition.get(side, {}).get(group, {}).items():
+            if not item.get("description") and documented.get(name):
+                item["description"] = documented[name]
+
+
+def _inherit_inputs(spec: Spec) -> None:
+    for group, key in (("parameters", "componentInputParameter"), ("artifacts", "componentInputArtifact")):
+        for name, item in spec["root"].get("inputDefinitions", {}).get(group, {}).items():
+            if not item.get("description") and (text := _taker(spec, spec["root"], name, group, key)):
+                item["description"] = text
+
+
+def _taker(spec: Spec, definition: Spec, name: str, group: str, key: str) -> str:
+    """What the first component that takes the input ``name`` of ``definition`` says about it."""
+    for _, task in in_order(definition.get("dag", {})):
+        component = component_of(spec, task)
+        for inner, given in task.get("inputs", {}).get(group, {}).items():
+            if given.get(key) != name:
+                continue
+            own = component.get("inputDefinitions", {}).get(group, {}).get(inner, {}).get("description", "")
+            if text := own or _taker(spec, component, inner, group, key):
+                return str(text)
+    return ""
+
+
+def _inherit_outputs(spec: Spec) -> None:
+    dag = spec["root"].get("dag", {})
+    for group, key, selectors in (
+        ("parameters", "outputParameterKey", "valueFromParameter"),
+        ("artifacts", "outputArtifactKey", "artifactSelectors"),
+    ):
+        for name, item in spec["root"].get("outputDefinitions", {}).get(group, {}).items():
+            given = dag.get("outputs", {}).get(group, {}).get(name, {}).get(selectors, {})
+            chosen = given[0] if isinstance(given, list) and given else given
+            if item.get("description") or not chosen:
+                continue
+            producer = component_of(spec, dag["tasks"].get(chosen.get("producerSubtask"), {}))
+            source = producer.get("outputDefinitions", {}).get(group, {}).get(chosen.get(key), {})
+            if source.get("description"):
+                item["description"] = source["description"]
+
+
+def _unwrap(definition: Spec) -> None:
+    """Where a docstring's lines break means nothing in a web page."""
+    for side, group in GROUPS:
+        for item in definition.get(side, {}).get(group, {}).values():
+            if "description" in item:
+                item["description"] = " ".join(item["description"].split())
