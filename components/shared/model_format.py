@@ -1,14 +1,59 @@
-"""The Model artifact: an MLflow pyfunc folder that takes raw rows and needs no kfp-lifecycle to load."""
+"""The Model artifact: an MLflow pyfunc folder that takes raw rows and needs no kfp-lifecycle to load.
 
+In the folder, beside what MLflow puts there::
+
+    code/kfp_lifecycle_model_<hash>/   the inference package, named by its own content
+    data/lifecycle/schema.json         the Schema of the training data
+                   transform.json      the fitted transform
+                   estimator.skops     the fitted estimator (estimator.pkl for types that are not scikit-learn's)
+                   model.json          what the model says of itself
+                   reference.parquet   a sample of settled training rows with out-of-fold predictions
+                   training_rows.parquet   hashes of training rows
+
+The name by content lets models of different versions live in one process, and keeps an installed
+kfp-lifecycle of another version from shadowing what the model was made with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from kfp_lifecycle.components.shared import inference
+from kfp_lifecycle.components.shared.errors import SchemaError
+from kfp_lifecycle.components.shared.inference.model import (
+    DESCRIPTION,
+    ESTIMATOR,
+    SCHEMA,
+    TRANSFORM,
+    Model,
+    foreign_types,
+)
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
+from kfp_lifecycle.components.shared.model_signature import as_source, signature
+
+if TYPE_CHECKING:
+    from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
+
+DATA = Path("data") / "lifecycle"
+REFERENCE, TRAINING_ROWS = "reference.parquet", "training_rows.parquet"
+
+#: The most row hashes that a model carries (8 bytes each).
+MAX_HASHES = 1_000_000
+
+#: What inference imports; the model pins the versions that it was made with.
+REQUIREMENTS = ("mlflow-skinny", "numpy", "pandas", "polars", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -21,14 +66,23 @@ class TrainingRows:
     """
 
     modulus: int
-    hashes: np.ndarray
+    hashes: npt.NDArray[np.uint64]
 
-    def seen(self, hashes: np.ndarray) -> int:
+    @classmethod
+    def of(cls, hashes: npt.NDArray[np.uint64]) -> "TrainingRows":
+        """The record of a training table with these row hashes, with :data:`MAX_HASHES` entries at most."""
+        modulus, kept = 1, np.unique(hashes)
+        while len(kept) > MAX_HASHES:
+            modulus *= 2
+            kept = kept[kept % np.uint64(modulus) == 0]
+        return cls(modulus, kept)
+
+    def seen(self, hashes: npt.NDArray[np.uint64]) -> int:
         """How many of ``hashes`` (UInt64, shape ``(m,)``) are known to be training rows.
 
-        With a modulus over 1 only about one in modulus can be known.
+        With a modulus over 1 only about one in modulus can be known, so none of many is still a sure sign.
         """
-        raise NotImplementedError
+        return int(np.isin(hashes, self.hashes).sum())
 
 
 @dataclass(frozen=True)
@@ -70,36 +124,148 @@ class ModelDescription:
 
 
 def save_model(
-    path: str | Path,
+    folder: Path,
     *,
     estimator: Any,
-    transform: Any,
+    estimator_path: str,
+    transform: FeatureTransform,
     schema: TableSchema,
     reference: pl.DataFrame,
-    row_hashes: np.ndarray,
+    row_hashes: npt.NDArray[np.uint64],
     parameters: Mapping[str, Mapping[str, Any]],
     metrics: Mapping[str, float],
-    example: pl.DataFrame,
 ) -> None:
-    """Writes the Model artifact: atomically, with signature and input example."""
-    raise NotImplementedError
+    """Writes a model into an empty folder. For an atomic output, call it within ``whole_folder``.
+
+    Args:
+        folder: An empty folder.
+        estimator: The fitted estimator; a classifier is fitted on positions in ``schema.classes``.
+        estimator_path: Dotted path of its class.
+        transform: The fitted transform.
+        schema: The schema of the training data.
+        reference: Settled training rows with target, out-of-fold predictions and row hash; its first rows are
+            the input example.
+        row_hashes: The hash of every training row (UInt64, shape ``(n,)``).
+        parameters: By component the parameters that it ran with, JSON values.
+        metrics: Cross-validated metrics.
+    """
+    import mlflow.pyfunc
+
+    with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+        data, code = Path(place) / DATA.name, _copy_of_inference(Path(place))
+        data.mkdir()
+        written = _save_estimator(estimator, data)
+        schema.save(data / SCHEMA)
+        transform.save(data / TRANSFORM)
+        reference.write_parquet(data / REFERENCE)
+        rows = TrainingRows.of(row_hashes)
+        pl.DataFrame({"hash": rows.hashes}).write_parquet(data / TRAINING_ROWS)
+        description = {
+            "format": 1,
+            "library_version": library_version(),
+            "estimator": estimator_path,
+            "estimator_format": written,
+            "input_columns": list(transform.input_columns),
+            "training_rows_modulus": rows.modulus,
+            "metrics": dict(metrics),
+            "parameters": {component: dict(values) for component, values in parameters.items()},
+        }
+        text = json.dumps(description, indent=2, ensure_ascii=False)
+        (data / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+        mlflow.pyfunc.save_model(
+            folder,
+            loader_module=f"{code.name}.model",
+            data_path=str(data),
+            code_paths=[str(code)],
+            signature=signature(schema, transform.input_columns),
+            input_example=as_source(reference.head(5), schema, transform.input_columns),
+            pip_requirements=_requirements(estimator, written),
+        )
 
 
 def describe(path: str | Path) -> ModelDescription:
-    """What the Model artifact at ``path`` (a local folder) says of itself, without loading the estimator."""
-    raise NotImplementedError
+    """What the Model artifact at ``path`` (a local folder) says of itself, without loading the estimator.
 
-
-def load_predictor(path: str | Path) -> Any:
-    """The model at ``path`` (a local folder), loaded through ``mlflow.pyfunc.load_model``.
-
-    The result's ``predict(frame)`` takes a Polars or pandas DataFrame of raw or settled rows, without
-    MLflow's copy through pandas, and returns a pandas DataFrame: ``prediction``, and for
-    classification ``probability_<class>`` for each class.
+    Raises:
+        SchemaError: ``path`` is no Model artifact of this library.
     """
-    raise NotImplementedError
+    data = Path(path) / DATA
+    try:
+        found = json.loads((data / DESCRIPTION).read_text(encoding="utf-8"))
+        hashes = pl.read_parquet(data / TRAINING_ROWS)["hash"].to_numpy()
+        return ModelDescription(
+            schema=TableSchema.load(data / SCHEMA),
+            input_columns=found["input_columns"],
+            estimator=found["estimator"],
+            parameters=found["parameters"],
+            metrics=found["metrics"],
+            training_rows=TrainingRows(found["training_rows_modulus"], hashes),
+            library_version=found["library_version"],
+        )
+    except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
+        raise SchemaError(
+            f"{path} is not a Model artifact of kfp-lifecycle: {error}.", "Pass the model output of train."
+        ) from error
+
+
+def load_predictor(path: str | Path) -> Model:
+    """The model at ``path`` (a local folder), as ``mlflow.pyfunc.load_model`` loads it.
+
+    The class is the one that travels in the model, not this library's. Its ``predict`` takes a Polars or
+    pandas DataFrame of raw or settled rows, without MLflow's check of types and copy through pandas.
+    """
+    import mlflow.pyfunc
+
+    loaded = mlflow.pyfunc.load_model(str(path), suppress_warnings=True)
+    return cast(Model, loaded.get_raw_model())
 
 
 def read_reference(path: str | Path) -> pl.DataFrame:
-    """The sample of settled training rows, with target, out-of-fold predictions and row hash."""
-    raise NotImplementedError
+    """The model's sample of settled training rows.
+
+    Beside the columns of the schema (without keys) it has the row hash, ``prediction`` and, for classification,
+    ``probability_<class>``: out-of-fold, null where no fold has judged the row.
+    """
+    return pl.read_parquet(Path(path) / DATA / REFERENCE)
+
+
+def library_version() -> str:
+    """The installed version of kfp-lifecycle."""
+    return version("kfp-lifecycle")
+
+
+def _copy_of_inference(place: Path) -> Path:
+    """A copy of the inference package, named by the hash of its content."""
+    source = Path(inference.__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(source.glob("*.py")):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    copy = place / f"kfp_lifecycle_model_{digest.hexdigest()[:12]}"
+    return shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _save_estimator(estimator: Any, folder: Path) -> str:
+    """Writes the estimator and says how: skops, whose files cannot run code, or cloudpickle.
+
+    skops is for what consists of scikit-learn's, NumPy's and SciPy's own types. On 5,600 rows it writes and
+    reads 200 trees of a random forest in 0.3 s each (25 MB), HistGradientBoosting in 0.1 s.
+    """
+    import skops.io
+
+    dumped = skops.io.dumps(estimator)
+    if not foreign_types(skops.io.get_untrusted_types(data=dumped)):
+        (folder / ESTIMATOR["skops"]).write_bytes(dumped)
+        return "skops"
+    import cloudpickle
+
+    (folder / ESTIMATOR["cloudpickle"]).write_bytes(cloudpickle.dumps(estimator))
+    return "cloudpickle"
+
+
+def _requirements(estimator: Any, written: str) -> list[str]:
+    """What a process that loads the model needs, at the versions here."""
+    names = [*REQUIREMENTS, "skops"] if written == "skops" else [*REQUIREMENTS, "cloudpickle"]
+    package = type(estimator).__module__.partition(".")[0]
+    if package != "sklearn":
+        names += packages_distributions().get(package, [])
+    return [f"{name}=={version(name)}" for name in names]

@@ -34,10 +34,12 @@ def label_codes(target: pl.Series, schema: TableSchema) -> npt.NDArray[np.int64]
 def own_labels(schema: TableSchema) -> npt.NDArray[np.generic]:
     """The classes in the target's own type, shape ``(classes,)``.
 
-    That is the settled type, except for a boolean that the source has in words: ``Yes`` stays ``Yes``.
+    That is the settled type; text for times, and for a boolean that the source has in words: ``Yes`` stays
+    ``Yes``.
     """
     column = schema.column(schema.target)
-    if column.type == "string" or (column.type == "boolean" and column.true_value is not None):
+    in_words = column.type == "boolean" and column.true_value is not None
+    if in_words or column.type in ("string", "date", "timestamp"):
         return np.array(schema.classes, dtype=object)
     return _class_values(schema).to_numpy()
 

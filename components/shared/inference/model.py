@@ -1,0 +1,113 @@
+"""The model as MLflow loads it: raw rows in, predictions out."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+
+from .columns import PREDICTION, probability_column
+from .errors import LifecycleError, SchemaError
+from .frames import to_polars
+from .labels import own_labels
+from .predict import most_probable, predict_probabilities, predict_values
+from .schema import TableSchema
+from .settle import settle
+
+if TYPE_CHECKING:
+    from .transform import FeatureTransform
+
+#: Files in a model's data folder.
+SCHEMA, TRANSFORM, DESCRIPTION = "schema.json", "transform.json", "model.json"
+#: The estimator's file by how it is written.
+ESTIMATOR = {"skops": "estimator.skops", "cloudpickle": "estimator.pkl"}
+#: Packages whose own types a skops file may hold. skops refuses all others.
+TRUSTED = ("sklearn.", "numpy.", "scipy.")
+
+
+class Model:
+    """A fitted transform and estimator behind the schema of the rows.
+
+    Args:
+        schema: The schema of the training data.
+        transform: The fitted transform.
+        estimator: The fitted estimator; a classifier is fitted on positions in ``schema.classes``.
+    """
+
+    def __init__(self, schema: TableSchema, transform: FeatureTransform, estimator: Any) -> None:
+        self.schema = schema
+        self.transform = transform
+        self.estimator = estimator
+        self._columns = list(transform.input_columns)
+        self._labels = own_labels(schema) if schema.classes else None
+
+    def predict(
+        self, model_input: pd.DataFrame | pl.DataFrame, params: Mapping[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Predictions for rows as they are in the source, or settled.
+
+        Args:
+            model_input: ``n`` rows. Numbers may come as text, missing values as blank; further columns are ignored.
+            params: MLflow's inference parameters; there are none.
+
+        Returns:
+            ``n`` rows: ``prediction``, and for classification ``probability_<class>`` for each class. A label has
+            the target's own type; the predicted class is the most probable one.
+
+        Raises:
+            SchemaError: A column is missing, or a value does not fit its type. Names the column.
+        """
+        rows = settle(to_polars(model_input, self._columns), self.schema, self._columns)
+        features = np.asarray(self.transform.transform(rows), dtype=np.float64)
+        index = model_input.index if isinstance(model_input, pd.DataFrame) else None
+        if self._labels is None:
+            return pd.DataFrame({PREDICTION: predict_values(self.estimator, features)}, index=index)
+        probabilities = predict_probabilities(self.estimator, features, self.schema.classes)
+        columns = {PREDICTION: self._labels[most_probable(probabilities)]}
+        for code, label in enumerate(self.schema.classes):
+            columns[probability_column(label)] = probabilities[:, code]
+        return pd.DataFrame(columns, index=index)
+
+    def get_raw_model(self) -> "Model":
+        """This model itself, for callers that have it wrapped in MLflow's ``PyFuncModel``."""
+        return self
+
+
+def _load_pyfunc(path: str) -> Model:
+    """What ``mlflow.pyfunc.load_model`` calls with the model's data folder."""
+    from .transform import FeatureTransform
+
+    folder = Path(path)
+    description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    return Model(
+        TableSchema.load(folder / SCHEMA),
+        FeatureTransform.load(folder / TRANSFORM),
+        _load_estimator(folder, description["estimator_format"]),
+    )
+
+
+def _load_estimator(folder: Path, written: str) -> Any:
+    file = folder / ESTIMATOR[written]
+    if written == "cloudpickle":
+        with file.open("rb") as stream:
+            return pickle.load(stream)
+    import skops.io
+
+    untrusted = skops.io.get_untrusted_types(file=file)
+    if foreign := foreign_types(untrusted):
+        raise LifecycleError(
+            f"{file} holds types that are none of scikit-learn's: {', '.join(foreign)}.",
+            "The file is not as kfp-lifecycle wrote it: do not load it.",
+        )
+    return skops.io.load(file, trusted=untrusted)
+
+
+def foreign_types(types: list[str]) -> list[str]:
+    """Those of the type names that are not scikit-learn's, NumPy's or SciPy's own."""
+    return [name for name in types if not name.startswith(TRUSTED)]

@@ -1,0 +1,71 @@
+"""The signature and input example of a model that takes rows as they are in the source."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import polars as pl
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType
+
+from kfp_lifecycle.components.shared.inference.columns import PREDICTION, probability_column
+from kfp_lifecycle.components.shared.inference.labels import own_labels
+from kfp_lifecycle.components.shared.inference.schema import Column, TableSchema
+
+#: MLflow's type by NumPy's kind of a label.
+_LABEL_TYPES = {"O": DataType.string, "b": DataType.boolean, "i": DataType.long, "f": DataType.double}
+
+
+def signature(schema: TableSchema, input_columns: Sequence[str]) -> ModelSignature:
+    """The model's signature: source columns in, prediction and probabilities out.
+
+    Args:
+        schema: The schema of the training data.
+        input_columns: The columns that the model reads.
+    """
+    columns = [schema.column(name) for name in input_columns]
+    inputs = [ColSpec(_source_type(column), column.name, required=not column.nullable) for column in columns]
+    label = _LABEL_TYPES[own_labels(schema).dtype.kind] if schema.classes else DataType.double
+    outputs = [ColSpec(label, PREDICTION)]
+    outputs += [ColSpec(DataType.double, probability_column(label)) for label in schema.classes]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def _source_type(column: Column) -> DataType | AnyType:
+    """MLflow's type of a source column: text where it always is, any type elsewhere.
+
+    pandas reads one and the same source column as int64 or float64 by the rows at hand, text with gaps as object
+    or float64, and MLflow's check of a named type lets only one of them pass (int64 is refused as a double, NaN as a
+    string). Whether a value fits its column is checked by the model itself, which names column and value.
+    """
+    text = column.type == "string" and column.source_type in ("", "string")
+    return DataType.string if text and not column.nullable else AnyType()
+
+
+def as_source(rows: pl.DataFrame, schema: TableSchema, columns: Sequence[str]) -> pd.DataFrame:
+    """Settled rows as the source has them: text where the source has text.
+
+    Args:
+        rows: Settled rows.
+        schema: Their schema.
+        columns: The columns to return, in order.
+    """
+    return pd.DataFrame({name: _values(rows[name], schema.column(name)) for name in columns})
+
+
+def _values(values: pl.Series, column: Column) -> "pd.Series[Any]":
+    if column.type in ("date", "timestamp"):
+        return pd.Series(_time_texts(values, column), dtype=object)
+    if column.source_type == "string" and column.type == "boolean":
+        words = {True: column.true_value or "true", False: column.false_value or "false", None: None}
+        return pd.Series([words[value] for value in values], dtype=object)
+    if column.source_type == "string":
+        values = values.cast(pl.String)
+    return pd.Series(values.to_list(), dtype=object if values.dtype == pl.String else None)
+
+
+def _time_texts(values: pl.Series, column: Column) -> list[str | None]:
+    """Times as text even where the source has a time type, because a row in JSON, as servers get it, has none."""
+    form = column.time_format or ("%Y-%m-%d" if column.type == "date" else "%Y-%m-%dT%H:%M:%S%.6f%:z")
+    return values.dt.strftime(form).to_list()
