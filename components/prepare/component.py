@@ -59,17 +59,18 @@ def prepare(
         file_format: csv or parquet; auto decides by the file's name and content.
         encoding: Text encoding of a CSV source, such as latin-1.
         delimiter: Separator of a CSV source.
-        column_types: Type by column where the settled one is wrong: integer, number, boolean, string,
-            date or timestamp.
+        column_types: Type by column where the settled one is wrong: integer, number, boolean, string, date or
+            timestamp; the last two may have a format, such as date:%d/%m/%Y. string keeps leading zeros.
         missing_values: Texts that mean missing. Blank always does.
-        key_columns: Columns that identify a row. They are not features, and a row keeps its side of the split by them.
+        key_columns: Columns that identify a row. They are not features, and a row keeps its side of the split
+            by them.
         drop_columns: Columns to leave out.
         drop_duplicates: Whether to drop repeated rows (by key_columns where given).
         max_missing_share: Columns missing more than this share (0 to 1) are dropped.
         max_categories: A text feature with more distinct values than this is refused.
         min_rows: Fewer usable rows than this is an error.
-        rules: Further rules as one JSON object: {"max_missing_share": {"tenure": 0.0}, "ranges": {"tenure": [0, 100]},
-            "categories": {"contract": ["Month-to-month", "One year", "Two year"]}}.
+        rules: Further rules as one JSON object: {"max_missing_share": {"tenure": 0.0},
+            "ranges": {"tenure": [0, 100]}, "categories": {"contract": ["One year", "Two year"]}}.
         split: random, stratified, time or group; auto is stratified for classes and random for regression.
         split_column: The time or group column of a time or group split.
         test_size: Share of rows in the test split, between 0 and 1.
