@@ -11,10 +11,10 @@ import yaml
 
 from kfp_lifecycle.compiler.checks import NAME
 from kfp_lifecycle.compiler.digest import spec_digest
-from kfp_lifecycle.compiler.discover import VERSION
 from kfp_lifecycle.compiler.errors import CompileError
 from kfp_lifecycle.compiler.serialize import from_yaml
 from kfp_lifecycle.compiler.spec import PARAMETER_TYPES, Spec, artifacts, images, parameters
+from kfp_lifecycle.compiler.versions import VERSION, precedence
 
 Entry = dict[str, Any]
 
@@ -65,15 +65,8 @@ def to_text(compiled: Path, fresh: Mapping[str, Entry]) -> str:
     entries = dict(fresh)
     for path in sorted(on_disk - fresh.keys()):
         entries[path] = _entry_of_file(compiled, path)
-    ordered = sorted(entries.values(), key=lambda e: (e["kind"], e["name"], version_key(e["version"])))
+    ordered = sorted(entries.values(), key=lambda e: (e["kind"], e["name"], precedence(e["version"])))
     return json.dumps({"format": 1, "files": ordered}, indent=2) + "\n"
-
-
-def version_key(version: str) -> tuple[tuple[int, ...], bool, list[tuple[bool, int, str]]]:
-    """Sorts semantic versions: 1.9.0 before 1.10.0, and 2.0.0-rc.1 before 2.0.0."""
-    numbers, dash, pre = version.partition("-")
-    parts = [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in pre.split(".")]
-    return tuple(map(int, numbers.split("."))), not dash, parts
 
 
 def description_in(text: str) -> str:
@@ -86,7 +79,7 @@ def description_in(text: str) -> str:
             lines.append(line.removeprefix("#").strip())
         elif lines:
             break
-    return "\n".join(lines)
+    return " ".join(" ".join(lines).split())
 
 
 def _entry_of_file(compiled: Path, path: str) -> Entry:

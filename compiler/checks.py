@@ -1,4 +1,4 @@
-"""What must hold of a component or pipeline before writing it, so that no server, no run finds out later."""
+"""What must hold before a file is written, so that no server and no run finds out later."""
 
 import inspect
 import json

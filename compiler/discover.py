@@ -1,7 +1,6 @@
 """Finds the components and pipelines of a repository."""
 
 import importlib
-import re
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,8 @@ from typing import Any
 
 from kfp_lifecycle.compiler.errors import CompileError
 from kfp_lifecycle.compiler.repository import Repository, use_code_of
+from kfp_lifecycle.compiler.versions import VERSION
 from kfp_lifecycle.components.shared.errors import did_you_mean
-
-#: Semantic versions, without build metadata: a version is a file name and part of a URL.
-VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9a-z]+(\.[0-9a-z]+)*)?")
 
 
 @dataclass(frozen=True)

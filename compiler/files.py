@@ -28,7 +28,7 @@ class Difference:
 
     Args:
         path: Relative to the repository.
-        kind: ``missing``, ``changed`` or ``unexpected``.
+        kind: ``missing`` or ``changed``.
         diff: A unified diff from what is on disk to what it should be; empty unless changed.
     """
 

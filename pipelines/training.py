@@ -12,10 +12,8 @@ from kfp_lifecycle.components.train import train
 VERSION = "1.0.0"
 
 
-@dsl.pipeline(
-    name="training",
-    description="Trains, evaluates and registers a model of any table, by parameters alone.",
-)
+# A parameter without a description of its own gets that of the first component that takes it.
+@dsl.pipeline(name="training")
 def training(
     source: str,
     target: str,
@@ -67,6 +65,13 @@ def training(
     description: str = "",
     seed: int = 42,
 ) -> None:
+    """Trains, evaluates and registers a model of any table, by parameters alone.
+
+    Args:
+        model_name: Name of the registered model. The new version joins it and is compared with its champion.
+        description: Text for people, kept with the model version.
+        seed: Seed of the split, the folds, the estimator and the bootstrap; the same gives the same model.
+    """
     prepared = prepare(
         source=source,
         target=target,

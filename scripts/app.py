@@ -1,0 +1,71 @@
+"""The command line, ``kfp-lifecycle VERB``: puts the verbs together, one module each.
+
+Those modules import typer and the standard library only; what a verb needs besides, it imports when it is
+called, so that ``--help``, completion and each verb pay for nothing that they do not use.
+"""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from kfp_lifecycle.scripts.compile import compile_command
+from kfp_lifecycle.scripts.demo_data import demo_data
+from kfp_lifecycle.scripts.docs import docs
+from kfp_lifecycle.scripts.new import new
+
+BUILD, USE = "Components and pipelines", "Runs and models"
+
+
+class _Group(TyperGroup):
+    """Shows an error that the user can mend as one line, and exits with 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if not getattr(error, "is_declared", False):
+                raise
+            typer.secho(f"{type(error).__name__}: {error}", fg=typer.colors.RED, err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    name="kfp-lifecycle",
+    cls=_Group,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Each verb's `--help` has examples. `--install-completion` makes your shell complete names.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import version
+    from platform import python_version
+
+    typer.echo(f"kfp-lifecycle {version('kfp-lifecycle')} (kfp {version('kfp')}, Python {python_version()})")
+    raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show versions and exit.")
+    ] = False,
+) -> None:
+    """Kubeflow components for the whole life of a model: compile them, run them, release what they train."""
+
+
+app.command("compile", rich_help_panel=BUILD)(compile_command)
+app.command("docs", rich_help_panel=BUILD)(docs)
+app.add_typer(new, name="new", rich_help_panel=BUILD)
+app.command("demo-data", rich_help_panel=USE)(demo_data)
+
+
+def main() -> None:
+    """Runs the command line."""
+    app()
