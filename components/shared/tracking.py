@@ -18,9 +18,9 @@ from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracking import MlflowClient
+from requests.exceptions import RequestException
 
-from kfp_lifecycle.components.shared.errors import LifecycleError, TrackingError, redact
-from kfp_lifecycle.components.shared.outputs import storage_problem
+from kfp_lifecycle.components.shared.errors import TrackingError, redact
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,8 @@ URI = "MLFLOW_TRACKING_URI"
 RUN_ID = "MLFLOW_RUN_ID"
 EXPERIMENT_ID = "MLFLOW_EXPERIMENT_ID"
 
-#: MLflow's own retries of a request, with exponential backoff: 0, 2, 4 and 8 seconds of waiting, where MLflow's
-#: defaults wait four minutes. They are defaults: what the environment says, holds.
+#: MLflow's own retries of a request, with exponential backoff: 0, 2, 4 and 8 seconds of waiting, where
+#: MLflow's defaults wait four minutes. They are defaults: what the environment says, holds.
 RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
 #: Seconds that one attempt to reach a server may take while connecting (MLflow's default is 120).
 REACH_TIMEOUT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -64,30 +64,35 @@ def connect() -> MlflowClient:
     uri = tracking_uri()
     for name, value in RETRIES.items():
         os.environ.setdefault(name, value)
-    with tracking_errors():
-        mlflow.set_tracking_uri(uri)
-        client = MlflowClient(uri)
-        if (file := _sqlite_file(uri)) is not None:
-            with _alone(file):
-                client.search_experiments(max_results=1)
-        else:
-            with _unless_set(REACH_TIMEOUT):
-                client.search_experiments(max_results=1)
+    for name in ("alembic", "mlflow.store.db.utils"):  # a line for each of fifty migrations
+        logging.getLogger(name).setLevel(logging.WARNING)
+    file = _sqlite_file(uri)
+    try:
+        with _unless_set(REACH_TIMEOUT) if file is None else _alone(file):
+            mlflow.set_tracking_uri(uri)
+            client = MlflowClient(uri)  # makes a database's tables
+            client.search_experiments(max_results=1)
+    except Exception as error:
+        raise _declared(error) from error
     return client
 
 
 @contextmanager
 def tracking_errors() -> Iterator[None]:
-    """Turns what MLflow and its store raise inside the block into a ``TrackingError`` that names the URI."""
+    """Turns what MLflow and the way to its server raise inside the block into a ``TrackingError``."""
     try:
         yield
-    except LifecycleError:
-        raise
-    except (MlflowException, sqlite3.Error, OSError) as error:
-        if storage_problem(error) is not None and not isinstance(error, MlflowException):
-            raise
-        uri = redact(tracking_uri())
-        raise TrackingError(f"MLflow at {uri} failed: {_said(error)}.", _advice(uri)) from error
+    except (MlflowException, RequestException) as error:
+        raise _declared(error) from error
+
+
+def _declared(error: BaseException) -> TrackingError:
+    uri = redact(tracking_uri())
+    if uri.startswith("http"):
+        fix = f"Check that the server runs and answers here, and its credentials, or correct {URI}."
+    else:
+        fix = f"Check the database, or set {URI}."
+    return TrackingError(f"MLflow at {uri} failed: {_said(error)}.", fix)
 
 
 def _said(error: BaseException) -> str:
@@ -97,14 +102,6 @@ def _said(error: BaseException) -> str:
             error = inner
     said = redact(str(error)).strip().splitlines() or [type(error).__name__]
     return said[0][:400].rstrip(".")
-
-
-def _advice(uri: str) -> str:
-    if uri.startswith("http"):
-        return (
-            f"Check that the server runs and may be reached from here, and its credentials, or correct {URI}."
-        )
-    return f"Check the database, or set {URI}."
 
 
 @contextmanager
