@@ -178,17 +178,23 @@ def _champion_verdict(
     mine, theirs, difference = (
         where.get(metric, UNDEFINED) for where in (metrics, rival.metrics, rival.differences)
     )
-    both = f"{metric} is {mine.value:.4g} against {theirs.value:.4g} of the {rival.name}"
     if not math.isfinite(difference.value):
-        return False, f"{both}: the two cannot be compared by it."
-    better, best = difference.value, difference.high
+        return (
+            False,
+            f"{metric} is not defined for both the model and the {rival.name}: it cannot be compared.",
+        )
+    better, least, most = difference.value, difference.low, difference.high
     if not HIGHER_IS_BETTER[metric]:
-        better, best = -difference.value, -difference.low
-    interval = f"difference {difference.value:+.3g}, interval {difference.low:+.3g} to {difference.high:+.3g}"
-    if best < 0:
-        return False, f"{both} ({interval}): worse beyond doubt."
+        better, least, most = -difference.value, -difference.high, -difference.low
+    said = (
+        f"{metric} is {mine.value:.4g}, that of the {rival.name} {theirs.value:.4g}: a difference of "
+        f"{difference.value:+.2g} (paired interval {difference.low:+.2g} to {difference.high:+.2g})."
+    )
+    if most < 0:
+        return False, f"{said} The model is clearly worse."
     if better < min_improvement:
-        return False, f"{both} ({interval}): not better by the {min_improvement:g} that min_improvement asks."
-    if min_improvement > 0:
-        return True, f"{both} ({interval}): better by at least {min_improvement:g}."
-    return True, f"{both} ({interval}): not worse beyond doubt."
+        return (
+            False,
+            f"{said} That is not the improvement of {min_improvement:g} that min_improvement asks for.",
+        )
+    return True, f"{said} The model is {'clearly better' if least > 0 else 'not clearly worse'}."

@@ -87,8 +87,8 @@ def rollback(client: MlflowClient, model_name: str) -> Change:
     """
     with tracking_errors():
         model = registered_model(client, model_name)
-        present = model.aliases.get(CHAMPION)
-        if present is None:
+        present = holder(model, CHAMPION)
+        if not present:
             raise RegistryError(
                 f"The registered model {model_name!r} has no champion to roll back.",
                 f"Make one with: kfp-lifecycle promote {model_name}",
@@ -105,13 +105,13 @@ def rollback(client: MlflowClient, model_name: str) -> Change:
         client.set_registered_model_alias(model_name, CHAMPION, history[-1])
         _write_history(client, model_name, history)
         client.set_model_version_tag(model_name, present, ROLLED_BACK, "true")
-        return Change(model_name, CHAMPION, str(present), history[-1])
+        return Change(model_name, CHAMPION, present, history[-1])
 
 
 def make_champion(client: MlflowClient, model_name: str, version: str) -> Change:
     """Moves the champion alias to ``version``, whatever evaluate said of it."""
     model = client.get_registered_model(model_name)
-    before = str(model.aliases.get(CHAMPION, ""))
+    before = holder(model, CHAMPION)
     history = champion_history(model)
     # The history first: without the entry of the version before, there would be no way back to it.
     if before != version:
@@ -127,13 +127,18 @@ def champion_history(model: RegisteredModel) -> list[str]:
 
     Entries after the champion's last one are of a change that was not finished, and are left out.
     """
-    present = model.aliases.get(CHAMPION)
-    if present is None:
+    present = holder(model, CHAMPION)
+    if not present:
         return []
     entries = [entry for entry in model.tags.get(HISTORY, "").split(",") if entry]
-    while entries and entries[-1] != str(present) and str(present) in entries:
+    while present in entries and entries[-1] != present:
         entries.pop()
-    return entries if entries and entries[-1] == str(present) else [*entries, str(present)]
+    return entries if present in entries else [*entries, present]
+
+
+def holder(model: RegisteredModel, alias: str) -> str:
+    """The version that holds the alias; empty where none does."""
+    return str(model.aliases.get(alias, ""))
 
 
 def registered_model(client: MlflowClient, name: str) -> RegisteredModel:
@@ -156,12 +161,12 @@ def find_champion(client: MlflowClient, name: str) -> ModelVersion | None:
     """
     with tracking_errors():
         try:
-            version = client.get_registered_model(check_name(name)).aliases.get(CHAMPION)
+            version = holder(client.get_registered_model(check_name(name)), CHAMPION)
         except MlflowException as error:
             if missing(error):
                 return None
             raise
-        return None if version is None else client.get_model_version(name, str(version))
+        return client.get_model_version(name, version) if version else None
 
 
 def find_version(client: MlflowClient, model: RegisteredModel, version: str) -> ModelVersion:
@@ -212,12 +217,12 @@ def _refused(error: MlflowException) -> bool:
 
 
 def _challenger(model: RegisteredModel) -> str:
-    version = model.aliases.get(CHALLENGER)
-    if version is None:
+    version = holder(model, CHALLENGER)
+    if not version:
         raise RegistryError(
             f"The registered model {model.name!r} has no challenger.", "Name the version with --version."
         )
-    return str(version)
+    return version
 
 
 def _exists(client: MlflowClient, model_name: str, version: str) -> bool:

@@ -1,0 +1,117 @@
+"""The registered champion, scored on the same rows, or the reason why that would not be a fair comparison."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import numpy.typing as npt
+from mlflow.entities.model_registry import ModelVersion
+
+from kfp_lifecycle.components.evaluate.predictions import Floats, Scored
+from kfp_lifecycle.components.evaluate.scoring import score
+from kfp_lifecycle.components.register.registry import find_champion
+from kfp_lifecycle.components.shared.dataset import scan
+from kfp_lifecycle.components.shared.errors import redact
+from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, TableSchema
+from kfp_lifecycle.components.shared.model_format import ModelDescription, describe
+from kfp_lifecycle.components.shared.tracking import connect
+
+
+class IncomparableError(Exception):
+    """Why a champion cannot be compared with, as a sentence. Not the user's mistake: the gate decides."""
+
+
+def champion_of(model_name: str) -> ModelVersion | None:
+    """The champion's version of a registered model; None where there is none yet.
+
+    Raises:
+        RegistryError: The name cannot be a registered model's.
+        TrackingError: The registry fails or cannot be reached.
+    """
+    return find_champion(connect(), model_name)
+
+
+def score_champion(
+    version: ModelVersion, test: str | Path, schema: TableSchema, truth: npt.NDArray[np.int64] | Floats
+) -> Scored:
+    """The champion's predictions of the test rows.
+
+    Args:
+        version: The champion's version.
+        test: The test split.
+        schema: The challenger's schema, which the champion is held against.
+        truth: The target of the test rows.
+
+    Raises:
+        IncomparableError: The comparison would not be fair, or cannot be made.
+    """
+    with _incomparable("its files cannot be read"):
+        folder = mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}")
+    with _incomparable("what it was trained on cannot be told"):
+        champion = describe(folder)
+    columns = set(scan(test).collect_schema())
+    if reason := (
+        _other_question(champion.schema, schema)
+        or _lacks_columns(champion, columns)
+        or _has_seen(champion, schema, test)
+    ):
+        raise IncomparableError(reason)
+    with _incomparable("it cannot score the test rows"):
+        return score(folder, test, champion.schema, truth)
+
+
+@contextmanager
+def _incomparable(problem: str) -> Iterator[None]:
+    """A champion may be of any age and make, and fail in any way: none of them stops the evaluation."""
+    try:
+        yield
+    except Exception as error:
+        said = redact(str(error)).strip().splitlines() or [type(error).__name__]
+        raise IncomparableError(f"{problem}: {said[0][:300].rstrip('.')}.") from error
+
+
+def _other_question(champion: TableSchema, schema: TableSchema) -> str:
+    for what, theirs, ours in (
+        ("task", champion.task, schema.task),
+        ("target", champion.target, schema.target),
+        ("classes", ", ".join(champion.classes), ", ".join(schema.classes)),
+        ("positive class", champion.positive_class, schema.positive_class),
+    ):
+        if theirs != ours:
+            return f"its {what} differs: {theirs} in its training, {ours} in this one."
+    return ""
+
+
+def _lacks_columns(champion: ModelDescription, columns: set[str]) -> str:
+    lacking = [name for name in champion.input_columns if name not in columns]
+    if not lacking:
+        return ""
+    names = ", ".join(map(repr, lacking[:10])) + (", …" if len(lacking) > 10 else "")
+    return f"it needs {names}, which the test rows do not have."
+
+
+def _has_seen(champion: ModelDescription, schema: TableSchema, test: str | Path) -> str:
+    """Whether the champion was trained on test rows, by the hashes of the rows that prepare writes."""
+    if _hashed(champion.schema) != _hashed(schema):
+        return (
+            "whether it has seen the test rows in its training cannot be told: its rows were hashed by "
+            "other columns or with another seed."
+        )
+    rows = champion.training_rows
+    hashes = scan(test).select(ROW_HASH).collect()[ROW_HASH].to_numpy()
+    tellable = hashes[hashes % np.uint64(rows.modulus) == 0]
+    if not rows.hashes.size or not tellable.size:
+        return (
+            "whether it has seen the test rows in its training cannot be told: too few row hashes are kept."
+        )
+    if seen := rows.seen(tellable):
+        return f"it has seen {seen:,} of {tellable.size:,} test rows in its training."
+    return ""
+
+
+def _hashed(schema: TableSchema) -> tuple[object, ...]:
+    """What a row's hash depends on besides the row: hashes that differ in it cannot be compared."""
+    columns = schema.by_role("key") or schema.columns
+    return schema.split.seed, *((column.name, column.type) for column in columns)
