@@ -1,1 +1,1 @@
-"""Runs compiled pipeline files. A library: nothing here prints."""
+"""Runs a compiled pipeline or component on this machine, by kfp.local. A library: nothing here prints."""

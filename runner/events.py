@@ -1,0 +1,178 @@
+"""What a run reports: its steps, their states, and the events while it goes on."""
+
+import re
+import signal as signals
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class State(StrEnum):
+    """Where a run or one of its steps stands.
+
+    ``SKIPPED`` is a step whose condition did not hold; ``NOT_RUN`` one that a failure or Ctrl-C came before.
+    """
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+    NOT_RUN = "not run"
+
+
+@dataclass
+class Artifact:
+    """An artifact that a step has written.
+
+    Args:
+        name: The output's name.
+        type: The schema title, such as ``system.Model``.
+        uri: Where it is: a local path, or what an importer names.
+        metadata: What the step says about it.
+    """
+
+    name: str
+    type: str
+    uri: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Step:
+    """One task that runs a process (or imports an artifact), and how it went.
+
+    Args:
+        name: As it is shown: the task's name, after that of the nested pipeline it is in, and in a loop
+            with the item's number.
+        task: The task's name in its graph.
+        component: The component's name in the compiled file; no two tasks have the same.
+        in_loop: Whether it runs once per item of a loop; such a step stands for its items until they start.
+        conditions: The conditions around it.
+        retries: How many times it is tried again.
+        state: Where it stands.
+        started: When it began, UTC.
+        seconds: How long it took, all attempts together.
+        attempts: How many times it was started.
+        exit_code: Of its process; negative for a signal.
+        log: File with all that it printed.
+        error: Why it failed, in a line.
+        outputs: Its output parameters.
+        artifacts: Its output artifacts.
+    """
+
+    name: str
+    task: str
+    component: str
+    in_loop: bool = False
+    conditions: tuple[str, ...] = ()
+    retries: int = 0
+    state: State = State.WAITING
+    started: datetime | None = None
+    seconds: float | None = None
+    attempts: int = 0
+    exit_code: int | None = None
+    log: Path | None = None
+    error: str = ""
+    outputs: dict[str, Any] = field(default_factory=dict)
+    artifacts: list[Artifact] = field(default_factory=list)
+
+    @property
+    def file_name(self) -> str:
+        """Its name as part of a file's name: ``inner / train #2`` is ``inner-train-2``."""
+        return re.sub(r"[^\w.]+", "-", self.name)
+
+
+@dataclass
+class RunResult:
+    """A run of a compiled file, while it goes on and afterwards.
+
+    Args:
+        run_id: Its id: what ``dsl.PIPELINE_JOB_ID_PLACEHOLDER`` and the job's name become in the steps.
+        name: The pipeline's or component's name.
+        version: Its version; empty where the file's name does not say one.
+        file: The compiled file.
+        sha256: Digest of that file, hexadecimal.
+        output_dir: Where everything of the run is.
+        parameters: The values that it ran with, defaults included.
+        tracking_uri: The MLflow store that steps see as ``MLFLOW_TRACKING_URI``.
+        state: Where it stands.
+        started: When it began, UTC.
+        seconds: How long it took.
+        steps: Its steps, in the order in which they run.
+        outputs: The pipeline's output parameters.
+        reports: The HTML reports of its steps, under names that a browser opens.
+        notes: What a cluster does with this file and a local run does not.
+        error: Why it failed, in a line.
+        signal: The signal that cancelled it; 0 for none.
+    """
+
+    run_id: str
+    name: str
+    version: str
+    file: Path
+    sha256: str
+    output_dir: Path
+    parameters: dict[str, Any]
+    tracking_uri: str
+    started: datetime
+    state: State = State.RUNNING
+    seconds: float = 0.0
+    steps: list[Step] = field(default_factory=list)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    reports: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    error: str = ""
+    signal: int = 0
+
+    @property
+    def title(self) -> str:
+        """Name and version, as they are shown."""
+        return f"{self.name} {self.version}".strip()
+
+    @property
+    def exit_code(self) -> int:
+        """What a command that ran it exits with: 0, 1, or 128 and the signal (Ctrl-C: 130)."""
+        if self.state is State.CANCELLED:
+            return 128 + (self.signal or signals.SIGINT)
+        return 0 if self.state is State.SUCCEEDED else 1
+
+    @property
+    def failed_step(self) -> Step | None:
+        """The first step that failed."""
+        return next((step for step in self.steps if step.state is State.FAILED), None)
+
+
+class EventKind(StrEnum):
+    """What has happened."""
+
+    RUN_STARTED = "run started"
+    STEP_STARTED = "step started"
+    STEP_RETRIED = "step retried"
+    STEP_ENDED = "step ended"
+    RUN_ENDED = "run ended"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that has happened in a run.
+
+    Args:
+        kind: What.
+        run: The run as it stands now.
+        step: The step that it happened to; None for the run itself.
+        text: For a retry, when the next attempt begins.
+    """
+
+    kind: EventKind
+    run: RunResult
+    step: Step | None = None
+    text: str = ""
+
+
+#: Called with each event, one at a time, in the thread that it happened in.
+Observer = Callable[[Event], None]
