@@ -5,3 +5,20 @@ from kfp_lifecycle.components.shared.errors import LifecycleError
 
 class CompileError(LifecycleError):
     """A component or pipeline cannot be compiled, or what it would give breaks a rule of the project."""
+
+
+class CompiledFileError(LifecycleError):
+    """A file is not a compiled KFP v2 pipeline, or cannot be read as one safely.
+
+    Args:
+        file: The file's name as the user gave it.
+        problem: What is wrong.
+        fix: What to do about it.
+        line: Where, counted from 1; 0 where no one line is to blame.
+    """
+
+    def __init__(self, file: str, problem: str, fix: str = "", line: int = 0) -> None:
+        super().__init__(f"{file}:{line}: {problem}" if line else f"{file}: {problem}", fix)
+        self.file = file
+        self.detail = problem
+        self.line = line
