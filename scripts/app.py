@@ -13,6 +13,8 @@ from kfp_lifecycle.scripts.compile import compile_command
 from kfp_lifecycle.scripts.demo_data import demo_data
 from kfp_lifecycle.scripts.docs import docs
 from kfp_lifecycle.scripts.new import new
+from kfp_lifecycle.scripts.promote import promote
+from kfp_lifecycle.scripts.rollback import rollback
 
 BUILD, USE = "Components and pipelines", "Runs and models"
 
@@ -63,6 +65,8 @@ def _root(
 app.command("compile", rich_help_panel=BUILD)(compile_command)
 app.command("docs", rich_help_panel=BUILD)(docs)
 app.add_typer(new, name="new", rich_help_panel=BUILD)
+app.command("promote", rich_help_panel=USE)(promote)
+app.command("rollback", rich_help_panel=USE)(rollback)
 app.command("demo-data", rich_help_panel=USE)(demo_data)
 
 

@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -23,11 +24,14 @@ MAX_CURVES = 8
 #: Points of a scatter; more are a random part of them.
 MAX_POINTS = 1500
 
-_STYLE = {
+Place = Literal["best", "lower right", "upper left"]
+
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "kfp-lifecycle",
     "font.size": 10,
     "text.color": INK,
+    "text.parse_math": False,
     "axes.edgecolor": LINE,
     "axes.labelcolor": MUTED,
     "axes.spines.top": False,
@@ -116,7 +120,7 @@ def residual_chart(scored: Scored) -> Markup:
         return _svg(figure, "Residuals")
 
 
-def _curves(scored: Scored, champion: Scored | None) -> Iterator[tuple[str, int, dict[str, object], Scored]]:
+def _curves(scored: Scored, champion: Scored | None) -> Iterator[tuple[str, int, dict[str, Any], Scored]]:
     if scored.task == "binary":
         if champion is not None:
             yield (
@@ -143,7 +147,7 @@ def _some(rows: int) -> np.ndarray:
     return np.random.default_rng(0).choice(rows, MAX_POINTS, replace=False)
 
 
-def _unit_square(axes: Axes, legend: str | None) -> None:
+def _unit_square(axes: Axes, legend: Place | None) -> None:
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.01)
     if legend and len(axes.get_legend_handles_labels()[1]) > 1:
@@ -151,9 +155,9 @@ def _unit_square(axes: Axes, legend: str | None) -> None:
 
 
 def _plain(text: str) -> str:
-    """A label as it is: matplotlib reads dollar signs as mathematics, and leaves out what begins with _."""
+    """A label as matplotlib shows it: it leaves out of the legend what begins with an underscore."""
     text = text if len(text) <= 24 else text[:23] + "…"
-    return text.replace("$", r"\$") if not text.startswith("_") else " " + text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 @contextmanager

@@ -216,10 +216,10 @@ def _of_task(scored: Scored) -> dict[str, Any]:
     return found | ({"thresholds": by_threshold(scored)} if scored.task == "binary" else {})
 
 
-def to_dict(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation in plain JSON types, without the rows; what is not defined is null."""
+def to_json(evaluation: Evaluation) -> str:
+    """The evaluation as readable JSON, without the rows; what is not defined is null."""
     schema, champion = evaluation.schema, evaluation.champion
-    return _plain(
+    everything = _plain(
         {
             "format": 1,
             "task": schema.task,
@@ -244,11 +244,7 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
             "by_threshold": evaluation.thresholds,
         }
     )
-
-
-def to_json(evaluation: Evaluation) -> str:
-    """:func:`to_dict` as readable JSON."""
-    return json.dumps(to_dict(evaluation), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(everything, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -97,7 +97,7 @@ def _groups(values: pl.Series) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
 
 def _quarters(values: pl.Series) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     numbers = values.to_physical()
-    edges = sorted({numbers.quantile(share, "nearest") for share in (0.25, 0.5, 0.75)})
+    edges = np.unique(np.quantile(numbers.drop_nulls().to_numpy(), (0.25, 0.5, 0.75), method="nearest"))
     quarter = np.searchsorted(edges, numbers.fill_null(0).to_numpy(), side="left")
     there = values.is_not_null().to_numpy()
     for index in range(len(edges) + 1):

@@ -82,7 +82,7 @@ def evaluate_step(
 
 def _flat(found: Evaluation) -> dict[str, float]:
     """Metrics and the ends of their intervals by name; what is not defined is left out: JSON has no NaN."""
-    values = {}
+    values: dict[str, float] = {}
     for name, estimate in found.metrics.items():
         values |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return {name: value for name, value in values.items() if math.isfinite(value)}

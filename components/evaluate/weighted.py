@@ -150,12 +150,10 @@ def _log_loss(scored: Scored) -> Floats:
 def _mean_defined(values: Floats) -> Floats:
     """The mean along the last axis over what is defined; NaN where nothing is."""
     defined = np.isfinite(values)
-    count = defined.sum(axis=1)
-    return np.divide(
-        np.where(defined, values, 0.0).sum(axis=1), count, out=np.full(len(values), np.nan), where=count > 0
-    )
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(defined, values, 0.0).sum(axis=1) / defined.sum(axis=1))
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:
     """``part / whole``, 0 where there is nothing to divide by."""
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+    return np.asarray(np.divide(part, whole, out=np.zeros_like(part), where=whole > 0))

@@ -13,8 +13,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracking import MlflowClient
 
-from kfp_lifecycle.components.shared.errors import RegistryError, did_you_mean
-from kfp_lifecycle.components.shared.tracking import tracking_errors
+from kfp_lifecycle.components.shared.errors import RegistryError, did_you_mean, redact
+from kfp_lifecycle.components.shared.tracking import tracking_errors, tracking_uri
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,9 @@ def registered_model(client: MlflowClient, name: str) -> RegisteredModel:
         if not missing(error):
             raise
     known = [model.name for model in client.search_registered_models(max_results=1000)]
-    raise RegistryError(f"There is no registered model {name!r}.", did_you_mean(name, known))
+    raise RegistryError(
+        f"MLflow at {redact(tracking_uri())} has no registered model {name!r}.", did_you_mean(name, known)
+    )
 
 
 def find_champion(client: MlflowClient, name: str) -> ModelVersion | None:

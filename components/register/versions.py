@@ -189,7 +189,7 @@ def _is_logged(client: MlflowClient, model_id: str) -> bool:
 
 
 def _bring_up_to_date(client: MlflowClient, version: ModelVersion, wanted: dict[str, str]) -> dict[str, str]:
-    """The tags after what the evaluation said follows this call; where the model came from stays as first told."""
+    """The version's tags now: what was judged follows this call, where it came from stays as first told."""
     tags = dict(version.tags)
     for key, text in wanted.items():
         judged = key in (APPROVED, "reasons") or key.startswith("test_")
