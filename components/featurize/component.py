@@ -46,10 +46,11 @@ def featurize(
         exclude_columns: Columns that must not become features.
         impute_numeric: How missing numbers are filled: median, mean, zero or none.
         impute_category: How missing categories are filled: missing (a category of its own) or most_frequent.
-        encode: How categories become numbers: onehot, ordinal, target, or auto (onehot up to max_onehot categories,
-            target above).
+        encode: How categories become numbers: onehot, ordinal, target, or auto (onehot up to max_onehot
+            categories, target above).
         max_onehot: The most categories that auto encodes as one column each.
-        rare_share: Categories with less than this share of rows (0 to 1) are taken together as one.
+        rare_share: Categories with less than this share of rows (0 to 1) are taken together as one, except by
+            target encoding, which draws them to the mean by itself.
         scale: How numbers are scaled: standard (mean 0, variance 1), minmax (0 to 1) or none.
         date_parts: Parts taken from dates and timestamps: year, month, day, weekday, hour, minute, dayofyear.
         overrides: The choices above by column, as one JSON object: {"tenure": {"scale": "none"}}.

@@ -8,7 +8,7 @@ from typing import Any
 
 from kfp_lifecycle.components.shared.errors import ParameterError, did_you_mean
 from kfp_lifecycle.components.shared.inference.schema import TASKS, TYPES
-from kfp_lifecycle.components.shared.parameters import json_object, one_of
+from kfp_lifecycle.components.shared.parameters import check_type, json_object, one_of
 
 FORMATS = ("auto", "csv", "parquet")
 SPLITS = ("auto", "random", "stratified", "time", "group")
@@ -100,7 +100,8 @@ class Options:
 
     def __post_init__(self) -> None:
         for parameter in dataclasses.fields(self):
-            _check_type(parameter.name, getattr(self, parameter.name), parameter.type)
+            if parameter.name != "rules":
+                check_type(parameter.name, getattr(self, parameter.name), parameter.type)
         self._check_values()
         self._check_columns()
 
@@ -176,29 +177,6 @@ def whole_texts(values: list[Any]) -> list[Any]:
         return str(int(value)) if float(value).is_integer() else str(value)
 
     return [text(value) for value in values]
-
-
-_KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
-    str: ("a text", lambda value: isinstance(value, str)),
-    bool: ("true or false", lambda value: isinstance(value, bool)),
-    int: ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
-    float: ("a number", lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)),
-    list[str]: (
-        "a list of texts",
-        lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
-    ),
-    dict[str, str]: (
-        "a text by column",
-        lambda value: isinstance(value, dict) and all(isinstance(item, str) for item in value.values()),
-    ),
-    Rules: ("a set of rules", lambda value: isinstance(value, Rules)),
-}
-
-
-def _check_type(name: str, value: Any, kind: Any) -> None:
-    what, fits = _KINDS[kind]
-    if not fits(value):
-        raise ParameterError(f"Parameter {name!r} is {value!r}, which is not {what}.", f"Give {what}.")
 
 
 def _given(name: str, value: str) -> None:

@@ -9,10 +9,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import polars as pl
-import polars.selectors as cs
 
 from .errors import ExpressionError, did_you_mean
-from .settle import DTYPES, Frame
+from .settle import DTYPES
 
 #: Longer or deeper expressions are refused: Polars works through them recursively, and at some 700 nested
 #: operators the process runs out of stack.
@@ -74,7 +73,7 @@ def derived_column(name: str, sql: str, types: Mapping[str, pl.DataType]) -> tup
         name: Name of the new column.
         sql: As for :func:`row_expression`.
         types: The Polars types of the columns that it may read. As in SQL, timestamps have no zone; see
-            :func:`without_zones`.
+            :func:`without_zone`.
 
     Returns:
         The expression, named ``name``, and its type, one of :data:`.schema.TYPES`.
@@ -97,9 +96,11 @@ def derived_column(name: str, sql: str, types: Mapping[str, pl.DataType]) -> tup
     return _as_kind(expression, result, kind).alias(name), kind
 
 
-def without_zones(frame: Frame) -> Frame:
-    """``frame`` with its timestamps, which are in UTC, without their zone: those of SQL have none."""
-    return frame.with_columns(cs.datetime(time_zone="*").dt.replace_time_zone(None))
+def without_zone(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """A timestamp as SQL has it, in UTC with no zone; any other column as it is."""
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
+        return column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return column
 
 
 @contextmanager
@@ -202,9 +203,7 @@ def _kind(dtype: pl.DataType) -> str | None:
 def _as_kind(expression: pl.Expr, result: pl.DataType, kind: str) -> pl.Expr:
     if result == pl.Duration:
         expression = expression.dt.total_microseconds() / 1e6
-    if isinstance(result, pl.Datetime) and result.time_zone is not None:
-        expression = expression.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    typed = expression.cast(pl.Datetime("us") if kind == "timestamp" else DTYPES[kind])
+    typed = without_zone(expression, result).cast(pl.Datetime("us") if kind == "timestamp" else DTYPES[kind])
     return pl.when(typed.is_finite()).then(typed) if kind == "number" else typed
 
 
