@@ -14,8 +14,6 @@ The name by content lets models of different versions live in one process, and k
 kfp-lifecycle of another version from shadowing what the model was made with.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil
@@ -24,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -41,13 +39,15 @@ from kfp_lifecycle.components.shared.inference.model import (
     foreign_types,
 )
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
+from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
 from kfp_lifecycle.components.shared.model_signature import as_source, signature
-
-if TYPE_CHECKING:
-    from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
 
 DATA = Path("data") / "lifecycle"
 REFERENCE, TRAINING_ROWS = "reference.parquet", "training_rows.parquet"
+
+#: In the reference sample the out-of-fold predictions are the columns of a prediction with this before the name,
+#: so that no column of the table can be meant.
+OUT_OF_FOLD = "_"
 
 #: The most row hashes that a model carries (8 bytes each).
 MAX_HASHES = 1_000_000
@@ -223,8 +223,8 @@ def load_predictor(path: str | Path) -> Model:
 def read_reference(path: str | Path) -> pl.DataFrame:
     """The model's sample of settled training rows.
 
-    Beside the columns of the schema (without keys) it has the row hash, ``prediction`` and, for classification,
-    ``probability_<class>``: out-of-fold, null where no fold has judged the row.
+    Beside the columns of the schema (without keys) it has the row hash, and the columns of a prediction with
+    :data:`OUT_OF_FOLD` before the name: what its fold predicted, null where no fold has judged the row.
     """
     return pl.read_parquet(Path(path) / DATA / REFERENCE)
 

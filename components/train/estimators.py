@@ -23,7 +23,7 @@ def build_estimator(path: str, parameters: Mapping[str, Any], *, task: str, seed
     """An unfitted estimator for the task.
 
     Args:
-        path: Dotted path of its class, or ``auto`` for :data:`AUTO`.
+        path: Dotted path of its class.
         parameters: Its constructor's parameters. Integers stay integers.
         task: ``binary``, ``multiclass`` or ``regression``.
         seed: Its ``random_state``, where it takes one and ``parameters`` has none.
@@ -32,7 +32,6 @@ def build_estimator(path: str, parameters: Mapping[str, Any], *, task: str, seed
         EstimatorError: The path cannot be imported or is no estimator for the task, or it takes no such
             parameter. Names the path or the parameter, and the nearest right one.
     """
-    path = AUTO[task] if path == "auto" else path
     cls = load_class(path)
     takes, anything = _parameters(cls)
     if not anything and (unknown := [name for name in parameters if name not in takes]):
@@ -132,17 +131,6 @@ def _kind(estimator: Any) -> str:
     if is_classifier(estimator):
         return "a classifier"
     return "a regressor" if is_regressor(estimator) else "neither a classifier nor a regressor"
-
-
-def path_of(estimator: Any) -> str:
-    """The dotted path by which people import the estimator's class, without private modules."""
-    cls = type(estimator)
-    parts = cls.__module__.split(".")
-    while len(parts) > 1 and parts[-1].startswith("_"):
-        parts.pop()
-    public = importlib.import_module(".".join(parts))
-    module = public.__name__ if getattr(public, cls.__name__, None) is cls else cls.__module__
-    return f"{module}.{cls.__qualname__}"
 
 
 def json_parameters(estimator: Any) -> dict[str, Any]:

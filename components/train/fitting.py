@@ -122,7 +122,8 @@ def _splits_by_itself(estimator: Any) -> bool:
 def _iterations(recipe: Recipe, rows: pl.DataFrame, y: npt.NDArray[Any]) -> int:
     """How many iterations early stopping finds, on rows held out as prepare splits."""
     share = recipe.estimator.get_params()["validation_fraction"]
-    part = hold_out(rows, y, recipe.schema, share, recipe.seed)
+    with estimator_errors(recipe.path, "fitted"):  # validation_fraction is the user's
+        part = hold_out(rows, y, recipe.schema, share, recipe.seed)
     # A class that only the held-out rows have cannot be validated.
     judge = (
         part.judge[np.isin(y[part.judge], y[part.fit])] if recipe.schema.task != "regression" else part.judge

@@ -183,9 +183,12 @@ def hold_out(
     elif schema.split.method == "group":
         held_out = _held_out_groups(rows[schema.split.column], share, seed)
     else:
-        stratify = y if schema.split.method == "stratified" and schema.task != "regression" else None
+        by_class = schema.split.method == "stratified" and schema.task != "regression"
         fit, judge = train_test_split(
-            np.arange(len(y)), test_size=share, random_state=seed, stratify=stratify
+            np.arange(len(y)),
+            test_size=share,
+            random_state=seed,
+            stratify=y if by_class and _can_stratify(y, share) else None,
         )
         held_out = Fold(fit, judge)
     if not len(held_out.fit) or not len(held_out.judge):
@@ -194,6 +197,12 @@ def hold_out(
             "Set early_stopping to false in estimator_parameters.",
         )
     return held_out
+
+
+def _can_stratify(y: npt.NDArray[Any], share: float) -> bool:
+    """Whether each class can have a row on both sides."""
+    counts = np.unique(y, return_counts=True)[1]
+    return bool(counts.min() >= 2 and len(counts) <= share * len(y) and len(counts) <= (1 - share) * len(y))
 
 
 def _held_out_groups(groups: pl.Series, share: float, seed: int) -> Fold:

@@ -1,27 +1,23 @@
 """The model as MLflow loads it: raw rows in, predictions out."""
 
-from __future__ import annotations
-
 import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
 
 from .columns import PREDICTION, probability_column
-from .errors import LifecycleError, SchemaError
+from .errors import LifecycleError
 from .frames import to_polars
 from .labels import own_labels
 from .predict import most_probable, predict_probabilities, predict_values
 from .schema import TableSchema
 from .settle import settle
-
-if TYPE_CHECKING:
-    from .transform import FeatureTransform
+from .transform import FeatureTransform
 
 #: Files in a model's data folder.
 SCHEMA, TRANSFORM, DESCRIPTION = "schema.json", "transform.json", "model.json"
@@ -81,8 +77,6 @@ class Model:
 
 def _load_pyfunc(path: str) -> Model:
     """What ``mlflow.pyfunc.load_model`` calls with the model's data folder."""
-    from .transform import FeatureTransform
-
     folder = Path(path)
     description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     return Model(
