@@ -15,6 +15,7 @@ from kfp_lifecycle.scripts.docs import docs
 from kfp_lifecycle.scripts.new import new
 from kfp_lifecycle.scripts.promote import promote
 from kfp_lifecycle.scripts.rollback import rollback
+from kfp_lifecycle.scripts.run import run_command
 
 BUILD, USE = "Components and pipelines", "Runs and models"
 
@@ -65,6 +66,7 @@ def _root(
 app.command("compile", rich_help_panel=BUILD)(compile_command)
 app.command("docs", rich_help_panel=BUILD)(docs)
 app.add_typer(new, name="new", rich_help_panel=BUILD)
+app.command("run", rich_help_panel=USE)(run_command)
 app.command("promote", rich_help_panel=USE)(promote)
 app.command("rollback", rich_help_panel=USE)(rollback)
 app.command("demo-data", rich_help_panel=USE)(demo_data)

@@ -1,0 +1,72 @@
+"""``kfp-lifecycle run``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _names(incomplete: str) -> list[str]:
+    from kfp_lifecycle.runner.resolve import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
+def run_command(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FILE",
+            help="A compiled pipeline or component: its name, NAME@VERSION, or a YAML file.",
+            autocompletion=_names,
+            show_default=False,
+        ),
+    ],
+    params: Annotated[
+        Path | None,
+        typer.Option("--params", metavar="FILE", help="Parameters as YAML, one name: value a line."),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--param", metavar="name=value", help="One parameter; it wins over --params."),
+    ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for artifacts, logs, reports and run.json, new or empty; else runs/NAME-TIME-ID, "
+            "which runs/latest leads to.",
+        ),
+    ] = None,
+) -> None:
+    """Run a compiled pipeline or component on this machine, with no cluster and no server.
+
+    The compiled file itself is run, by kfp.local: each step is a process of its own in the current folder,
+    with its log in a file. NAME is looked up in `compiled/` here or above, then in this library; without a
+    version the newest is taken. A parameter is read as the pipeline types it; a mapping for a text parameter
+    becomes JSON. MLflow is the server in `MLFLOW_TRACKING_URI`, or else `mlflow.db` in the current folder.
+
+    Exits with 0, with 1 when a step fails, with 130 after Ctrl-C.
+
+    **Examples**
+
+        kfp-lifecycle run training --params pipelines/params/churn.yaml
+        kfp-lifecycle run training@1.0.0 --params my.yaml -p folds=3 -p 'slices=[contract, gender]'
+        kfp-lifecycle run prepare -p source=data/churn.csv -p target=churn --output-dir out
+        kfp-lifecycle run my_pipeline.yaml
+    """
+    from kfp_lifecycle.runner.load import load
+    from kfp_lifecycle.runner.local import run
+    from kfp_lifecycle.runner.parameters import read_parameters
+    from kfp_lifecycle.runner.resolve import find
+    from kfp_lifecycle.scripts.process import collector_off
+    from kfp_lifecycle.scripts.run_display import show_progress, show_result
+
+    file = load(find(target))
+    parameters = read_parameters(file, params, param or [])
+    with collector_off():
+        import kfp.local.pipeline_orchestrator  # noqa: F401 - what the run needs first
+    with show_progress() as observer:
+        result = run(file, parameters, output_dir=output_dir, observers=[observer])
+    show_result(result)
+    raise typer.Exit(result.exit_code)
