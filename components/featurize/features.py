@@ -71,5 +71,5 @@ def _write(features: pl.LazyFrame, transform: Featurizer, path: Path) -> int:
     ordered = features.select(ROW_HASH, *transform.names, transform.plan.target)
     with whole_folder(path) as folder, running(transform.plan.derive):
         file = folder / "part-0.parquet"
-        ordered.sink_parquet(file, compression="lz4")
+        ordered.sink_parquet(file, compression="lz4", statistics=False)
         return int(pl.scan_parquet(file).select(pl.len()).collect().item())

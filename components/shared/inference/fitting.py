@@ -91,8 +91,11 @@ def _medians(rows: pl.LazyFrame, sources: Mapping[str, pl.Expr], height: int) ->
     names = list(sources)
     found: dict[str, float | None] = {}
     for start in range(0, len(names), at_once):
-        batch = [sources[name].median().alias(f"median\0{name}") for name in names[start : start + at_once]]
-        found |= _collect(rows.select(batch)).row(0, named=True)
+        columns = _collect(rows.select(sources[name].alias(name) for name in names[start : start + at_once]))
+        for column in columns.iter_columns():
+            values = column.drop_nulls().to_numpy()
+            # NumPy selects where Polars sorts: less than half the time.
+            found[f"median\0{column.name}"] = float(np.median(values)) if len(values) else None
     return found
 
 
