@@ -18,12 +18,13 @@ MAX_FILE_BYTES = 32 * 2**20
 _UNPRINTABLE = re.compile(r"[^\t\n\x20-\x7e]")
 
 
-def check_signature(definition: Definition) -> None:
-    """Checks the defaults in the Python signature, before KFP turns them into protobuf.
+def check_definition(definition: Definition) -> None:
+    """Checks the name, the version and, before KFP turns them into protobuf, the defaults in the signature.
 
     Raises:
-        CompileError: A default is None, or has an integer in a list or dict.
+        CompileError: The server refuses the name; a default is None, or has an integer in a list or dict.
     """
+    _check_server_rules(definition)
     component = definition.component
     function = getattr(component, "python_func", None) or getattr(component, "pipeline_func", None)
     if function is None:
@@ -50,7 +51,6 @@ def check_spec(definition: Definition, spec: Spec) -> None:
     Raises:
         CompileError: Names the component, the input or output, and what to change.
     """
-    _check_server_rules(definition)
     _check_text(definition, spec)
     for side, what in (("inputDefinitions", "input"), ("outputDefinitions", "output")):
         items = {**parameters(spec["root"], side), **artifacts(spec["root"], side)}

@@ -1,13 +1,11 @@
 """Compiles components and pipelines to text, and says which files a repository should hold."""
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kfp_lifecycle.compiler import catalog
-from kfp_lifecycle.compiler.checks import check_signature, check_spec, check_text
+from kfp_lifecycle.compiler.checks import check_definition, check_spec, check_text
 from kfp_lifecycle.compiler.describe import describe
 from kfp_lifecycle.compiler.digest import embed_digest
 from kfp_lifecycle.compiler.discover import Definition, load, select, sources
@@ -45,8 +43,7 @@ def compile_repository(repository: Repository, names: Sequence[str] = ()) -> lis
     Raises:
         CompileError: A name is unknown, or a component or pipeline breaks a rule.
     """
-    with _collector_paused():
-        return [compile_one(d) for d in load(repository, select(sources(repository), names))]
+    return [compile_one(d) for d in load(repository, select(sources(repository), names))]
 
 
 def compiled_files(repository: Repository, names: Sequence[str] = ()) -> list[GeneratedFile]:
@@ -67,7 +64,7 @@ def compile_one(definition: Definition) -> Compiled:
     Raises:
         CompileError: KFP refuses it, or it breaks a rule of :mod:`kfp_lifecycle.compiler.checks`.
     """
-    check_signature(definition)
+    check_definition(definition)
     component = definition.component
     spec = _spec(definition)
     describe(spec, component)
@@ -84,7 +81,7 @@ def _spec(definition: Definition) -> Spec:
     except (TypeError, ValueError) as error:
         source = definition.source
         raise CompileError(
-            f"KFP cannot compile the {source.kind} {source.name!r} ({source.file}): {error}.",
+            f"KFP cannot compile the {source.kind} {source.name!r} ({source.file}): {str(error).rstrip('.')}.",
             "Look at the types of its defaults and arguments.",
         ) from error
 
@@ -94,15 +91,3 @@ def _platform(component: Any) -> Spec:
 
     settings: Spec = json_format.MessageToDict(component.platform_spec)
     return settings
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Pauses the garbage collector: searching all that kfp makes at import takes a fifth of the time."""
-    paused = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if paused:
-            gc.enable()

@@ -39,12 +39,16 @@ def describe(spec: Spec, component: Any) -> None:
 
 
 def docstring(component: Any) -> dict[str, str]:
-    """Name to description of everything under Args of a component's or pipeline's docstring."""
+    """Name to description of everything under Args of a component's or pipeline's docstring.
+
+    A value returned without a name is ``Output``, as KFP calls it.
+    """
     import docstring_parser
 
     function = getattr(component, "python_func", None) or getattr(component, "pipeline_func", None)
     parsed = docstring_parser.parse(inspect.getdoc(function) or "")
-    return {param.arg_name: param.description or "" for param in parsed.params}
+    returned = {"Output": parsed.returns.description or ""} if parsed.returns else {}
+    return returned | {param.arg_name: param.description or "" for param in parsed.params}
 
 
 def _fill(definition: Spec, documented: Mapping[str, str]) -> None:

@@ -62,7 +62,6 @@ def write(root: Path, files: Iterable[GeneratedFile]) -> dict[str, str]:
     for file in files:
         on_disk = _read(root / file.path)
         if on_disk != file.text:
-            (root / file.path).parent.mkdir(parents=True, exist_ok=True)
             with whole_file(root / file.path) as partial:
                 partial.write_bytes(file.text.encode())
         done[file.path] = "new" if on_disk is None else "unchanged" if on_disk == file.text else "changed"

@@ -71,11 +71,16 @@ def use_code_of(repository: Repository) -> None:
     finders = [f for f in sys.meta_path if not isinstance(f, _Finder)]
     sys.meta_path[:] = [_Finder(repository), *finders]
     names = [repository.module(folder) for folder in CODE_FOLDERS]
-    for module_name, module in list(sys.modules.items()):
-        ours = any(module_name == name or module_name.startswith(f"{name}.") for name in names)
-        file = getattr(module, "__file__", None)
-        if ours and file is not None and repository.root not in Path(file).resolve().parents:
-            del sys.modules[module_name]
+    ours = {m for m in sys.modules if any(m == name or m.startswith(f"{name}.") for name in names)}
+    elsewhere = {m for m in ours if any(repository.root not in p.parents for p in _places(sys.modules[m]))}
+    for module in elsewhere:
+        del sys.modules[module]
+
+
+def _places(module: ModuleType) -> list[Path]:
+    """The module's file; the folders of a package without one."""
+    file = getattr(module, "__file__", None)
+    return [Path(place).resolve() for place in ([file] if file else getattr(module, "__path__", []))]
 
 
 class _Finder:

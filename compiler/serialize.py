@@ -1,5 +1,6 @@
 """Compiled files as text, the same bytes on every machine, readable and good to diff."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -35,9 +36,13 @@ def to_yaml(spec: Spec, platform: Spec, description: str) -> str:
 
     # KFP's own header, from the sorted spec: from protobuf's maps it differs from process to process.
     header = pipeline_spec_builder.extract_comments_from_pipeline_spec(spec, description)
-    documents = [spec, platform] if platform else [spec]
-    body = yaml.dump_all(documents, Dumper=IrDumper, sort_keys=True, width=WIDTH)
-    return str(header + (body.removesuffix("...\n") if body.endswith("\n...\n") else body))
+    return str(header) + body([spec, platform] if platform else [spec], IrDumper)
+
+
+def body(documents: Sequence[Spec], dumper: type[Any]) -> str:
+    """Documents as YAML, with sorted keys."""
+    text = str(yaml.dump_all(documents, Dumper=dumper, sort_keys=True, width=WIDTH))
+    return text.removesuffix("...\n") if text.endswith("\n...\n") else text
 
 
 def from_yaml(text: str) -> list[Any]:

@@ -39,10 +39,12 @@ def compile_command(
     from kfp_lifecycle.compiler.compile import compiled_files
     from kfp_lifecycle.compiler.files import differences, write
     from kfp_lifecycle.compiler.repository import find_repository
+    from kfp_lifecycle.scripts.process import collector_off
     from kfp_lifecycle.scripts.show import show_differences, show_written
 
     repository = find_repository()
-    files = compiled_files(repository, names or [])
+    with collector_off():
+        files = compiled_files(repository, names or [])
     if check:
         show_differences(differences(repository.root, files), "kfp-lifecycle compile")
     else:

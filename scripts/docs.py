@@ -27,10 +27,12 @@ def docs(
     from kfp_lifecycle.compiler.docs import generated_docs
     from kfp_lifecycle.compiler.files import differences, write
     from kfp_lifecycle.compiler.repository import find_repository
+    from kfp_lifecycle.scripts.process import collector_off
     from kfp_lifecycle.scripts.show import show_differences, show_written
 
     repository = find_repository()
-    files = generated_docs(repository)
+    with collector_off():
+        files = generated_docs(repository)
     if check:
         show_differences(differences(repository.root, files), "kfp-lifecycle docs")
     else:

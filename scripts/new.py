@@ -34,11 +34,13 @@ def new_component_command(
     from kfp_lifecycle.compiler.files import write
     from kfp_lifecycle.compiler.repository import find_repository
     from kfp_lifecycle.compiler.scaffold import new_component
+    from kfp_lifecycle.scripts.process import collector_off
     from kfp_lifecycle.scripts.show import show_written
 
     repository = find_repository()
-    done = write(repository.root, new_component(repository, name))
-    done |= write(repository.root, compiled_files(repository, [name]))
-    done |= write(repository.root, generated_docs(repository))
+    with collector_off():
+        done = write(repository.root, new_component(repository, name))
+        done |= write(repository.root, compiled_files(repository, [name]))
+        done |= write(repository.root, generated_docs(repository))
     show_written({path: what for path, what in done.items() if what != "unchanged"})
     typer.echo(f"Now change components/{name}/, and run kfp-lifecycle compile and kfp-lifecycle docs.")
