@@ -163,7 +163,8 @@ def _plain(text: str) -> str:
 @contextmanager
 def _chart(x: str, y: str) -> Iterator[tuple[Figure, Axes]]:
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(4.4, 3.5), layout="constrained")
+        figure = Figure(figsize=(4.4, 3.5))
+        figure.subplots_adjust(left=0.15, right=0.97, bottom=0.14, top=0.97)
         axes = figure.add_subplot()
         axes.set_xlabel(x)
         axes.set_ylabel(y)

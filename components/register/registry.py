@@ -99,7 +99,7 @@ def rollback(client: MlflowClient, model_name: str) -> Change:
         if not history:
             raise RegistryError(
                 f"Version {present} of {model_name!r} is the champion, and none was before it.",
-                "Make another version the champion with: kfp-lifecycle promote NAME --version N",
+                f"Make another version the champion with: kfp-lifecycle promote {model_name} --version N",
             )
         # The alias first: what the history has after the champion's last entry counts for nothing.
         client.set_registered_model_alias(model_name, CHAMPION, history[-1])
