@@ -34,12 +34,14 @@ class Artifact:
         type: The schema title, such as ``system.Model``.
         uri: Where it is: a local path, or what an importer names.
         metadata: What the step says about it.
+        report: For an HTML report, the same file under a name that a browser opens.
     """
 
     name: str
     type: str
     uri: str
     metadata: dict[str, Any] = field(default_factory=dict)
+    report: Path | None = None
 
 
 @dataclass
@@ -105,7 +107,6 @@ class RunResult:
         seconds: How long it took.
         steps: Its steps, in the order in which they run.
         outputs: The pipeline's output parameters.
-        reports: The HTML reports of its steps, under names that a browser opens.
         notes: What a cluster does with this file and a local run does not.
         error: Why it failed, in a line.
         signal: The signal that cancelled it; 0 for none.
@@ -124,7 +125,6 @@ class RunResult:
     seconds: float = 0.0
     steps: list[Step] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
-    reports: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     error: str = ""
     signal: int = 0
@@ -140,6 +140,11 @@ class RunResult:
         if self.state is State.CANCELLED:
             return 128 + (self.signal or signals.SIGINT)
         return 0 if self.state is State.SUCCEEDED else 1
+
+    @property
+    def reports(self) -> list[Path]:
+        """The HTML reports of its steps, in their order."""
+        return [a.report for step in self.steps for a in step.artifacts if a.report is not None]
 
     @property
     def failed_step(self) -> Step | None:

@@ -26,6 +26,7 @@ from kfp_lifecycle.runner.logs import exit_reason, is_signal, last_error, plain
 from kfp_lifecycle.runner.parameters import MAX_ARGUMENT_BYTES
 from kfp_lifecycle.runner.record import redacted, storage_errors
 from kfp_lifecycle.runner.session import Session
+from kfp_lifecycle.runner.values import shield, unshield, whole_numbers
 
 _LOCAL = "kfp.local"
 _ORCHESTRATOR = "kfp.local.orchestrator"
@@ -158,9 +159,7 @@ def _fill_in(session: Session, original: Callable[..., list[str]]) -> Callable[.
         for name, value in inputs.get("parameterValues", {}).items():
             for placeholder, text in unknown.items() if isinstance(value, str) else ():
                 value = value.replace(placeholder, text)
-            inputs["parameterValues"][name] = (
-                whole_numbers(value) if isinstance(value, (list, dict)) else value
-            )
+            inputs["parameterValues"][name] = whole_numbers(value)
         if "artifacts" in inputs:
             inputs["artifacts"] = whole_numbers(inputs["artifacts"])
         return [unshield(part) for part in original(executor_input_dict=executor_input_dict, **given)]
@@ -222,44 +221,6 @@ def with_this_python(command: list[str]) -> list[str]:
         re.sub(r"(?<![\w./-])python3(?![\w.-])", lambda _: python, part) for part in command[: script + 1]
     ]
     return start + command[script + 1 :]
-
-
-#: Stands in a text where kfp.local would otherwise see a placeholder of its own.
-_SHIELD = "{{(kfp-lifecycle)$"
-_PLACEHOLDER = "{{$"
-
-
-def shield(value: Any) -> Any:
-    """``value`` with every ``{{$`` in it hidden from kfp.local, which would fill it in or fail."""
-    return _texts(value, lambda text: text.replace(_PLACEHOLDER, _SHIELD))
-
-
-def unshield(value: Any) -> Any:
-    """The inverse of :func:`shield`."""
-    return _texts(value, lambda text: text.replace(_SHIELD, _PLACEHOLDER))
-
-
-def _texts(value: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, list):
-        return [_texts(item, change) for item in value]
-    if isinstance(value, dict):
-        return {_texts(key, change): _texts(item, change) for key, item in value.items()}
-    return value
-
-
-def whole_numbers(value: Any) -> Any:
-    """``value`` with 200 for each 200.0 inside lists and mappings, as a cluster writes them.
-
-    Protobuf keeps every number as a double; the API server's JSON writes a whole one without a fraction,
-    Python's with one.
-    """
-    if isinstance(value, list):
-        return [whole_numbers(item) for item in value]
-    if isinstance(value, dict):
-        return {key: whole_numbers(item) for key, item in value.items()}
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 @contextlib.contextmanager

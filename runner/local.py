@@ -18,12 +18,13 @@ from kfp_lifecycle.runner import traps
 from kfp_lifecycle.runner.environment import cpu_quota, step_environment
 from kfp_lifecycle.runner.errors import PipelineFileError
 from kfp_lifecycle.runner.events import EventKind, Observer, RunResult, State
-from kfp_lifecycle.runner.hooks import hooked, logging_to, shield, unshield
+from kfp_lifecycle.runner.hooks import hooked, logging_to
 from kfp_lifecycle.runner.load import RunnableFile
 from kfp_lifecycle.runner.logs import plain
 from kfp_lifecycle.runner.plan import plan
 from kfp_lifecycle.runner.record import make_output_dir, new_run_id, storage_errors
 from kfp_lifecycle.runner.session import Session, is_artifact
+from kfp_lifecycle.runner.values import shield, unshield, whole_numbers
 
 _ONE_RUN = threading.Lock()
 
@@ -96,7 +97,9 @@ def _run(session: Session, compiled: RunnableFile, parameters: Mapping[str, Any]
     try:
         with logging_to(result.output_dir / "logs" / "kfp.log"):
             outputs = _execute(session, compiled, parameters, temporary)
-        result.outputs = {name: unshield(value) for name, value in outputs.items() if not is_artifact(value)}
+        result.outputs = {
+            name: whole_numbers(unshield(value)) for name, value in outputs.items() if not is_artifact(value)
+        }
         state = State.SUCCEEDED
     except KeyboardInterrupt:
         state = State.CANCELLED

@@ -23,8 +23,9 @@ def plain(text: str) -> str:
 
 def last_line(log: Path) -> str:
     """The last line in ``log`` that the step itself has printed; empty if there is none yet."""
-    lines = re.split(r"[\r\n]+", _tail(log, _LINE_BYTES))
-    return next((plain(line) for line in reversed(lines) if not _CHATTER.match(plain(line))), "")
+    attempt = re.split(r"^--- attempt \d.*$", _tail(log, _LINE_BYTES), flags=re.MULTILINE)[-1]
+    lines = [plain(line) for line in re.split(r"[\r\n]+", attempt)]
+    return next((line for line in reversed(lines) if not _CHATTER.match(line)), "")
 
 
 def last_error(log: Path) -> str:

@@ -89,7 +89,7 @@ def link_report(run: RunResult, step: Step, artifact: Artifact) -> None:
             report.hardlink_to(source)
         except OSError:  # a file system without links
             shutil.copyfile(source, report)
-    run.reports.append(report)
+    artifact.report = report
 
 
 def redacted(value: Any) -> Any:

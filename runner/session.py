@@ -12,6 +12,7 @@ from kfp_lifecycle.components.shared.errors import redact
 from kfp_lifecycle.runner.events import Artifact, Event, EventKind, Observer, RunResult, State, Step
 from kfp_lifecycle.runner.process import Processes
 from kfp_lifecycle.runner.record import link_report, write_record
+from kfp_lifecycle.runner.values import whole_numbers
 
 
 def is_artifact(value: Any) -> bool:
@@ -76,12 +77,14 @@ class Session:
 
     def succeed(self, step: Step, outputs: Mapping[str, Any]) -> None:
         """Marks ``step`` as done, and keeps its outputs as KFP gives them: values and artifacts."""
-        for name, value in outputs.items():
+        for name, value in sorted(outputs.items()):  # protobuf keeps no order
             if is_artifact(value):
                 found = value if isinstance(value, list) else [value]
-                step.artifacts += [Artifact(name, a.schema_title, a.uri, dict(a.metadata)) for a in found]
+                step.artifacts += [
+                    Artifact(name, a.schema_title, a.uri, whole_numbers(dict(a.metadata))) for a in found
+                ]
             else:
-                step.outputs[name] = value
+                step.outputs[name] = whole_numbers(value)
         for artifact in step.artifacts:
             link_report(self.run, step, artifact)
         step.state = State.SUCCEEDED

@@ -51,9 +51,9 @@ def run_command(
     **Examples**
 
         kfp-lifecycle run training --params pipelines/params/churn.yaml
-        kfp-lifecycle run training@1.0.0 --params my.yaml -p folds=3 -p 'slices=[contract, gender]'
-        kfp-lifecycle run prepare -p source=data/churn.csv -p target=churn --output-dir out
-        kfp-lifecycle run my_pipeline.yaml
+        kfp-lifecycle run training@1.0.0 --params my.yaml -p folds=3
+        kfp-lifecycle run prepare -p source=data/churn.csv -p target=churn
+        kfp-lifecycle run my_pipeline.yaml -p 'slices=[contract, gender]'
     """
     from kfp_lifecycle.runner.load import load
     from kfp_lifecycle.runner.local import run

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,12 @@ _GLYPHS = {
 _STYLES = {State.SUCCEEDED: "green", State.FAILED: "red", State.CANCELLED: "yellow"}
 _QUIET = (State.WAITING, State.SKIPPED, State.NOT_RUN)
 #: So many metrics of a step are shown; all are in run.json and the reports.
-_MOST_METRICS = 6
+_MOST_METRICS = 10
 _MOST_CHARACTERS = 300
+#: More items of a loop than these are one line once they are done.
+_MOST_ITEMS = 12
+#: Columns of a result that is no terminal's.
+_LOG_WIDTH = 110
 
 
 @contextmanager
@@ -58,7 +63,7 @@ class _Progress:
         self._console = console
         self._run: RunResult | None = None
         self._began: dict[int, float] = {}
-        self._said: dict[int, str] = {}
+        self._retried: dict[int, tuple[int, str]] = {}
         self._spinner = Spinner("dots", style="cyan")
 
     def observe(self, event: Event) -> None:
@@ -68,7 +73,8 @@ class _Progress:
             return
         if event.kind is EventKind.STEP_STARTED:
             self._began[id(event.step)] = time.monotonic()
-        self._said[id(event.step)] = event.text
+        if event.kind is EventKind.STEP_RETRIED:
+            self._retried[id(event.step)] = (event.step.attempts, event.text)
 
     def table(self) -> RenderableType:
         """The run as it stands."""
@@ -89,22 +95,29 @@ class _Progress:
         room = max(3, self._console.height - 4)
         if len(steps) <= room:
             return list(steps)
-        at = next((n for n, s in enumerate(steps) if s.state in (State.RUNNING, State.WAITING)), len(steps))
-        first = max(0, min(at, len(steps) - room + 1))
-        shown: list[Step | str] = [f"{first} before"] if first else []
-        shown += steps[first : first + room - 2]
-        rest = len(steps) - first - (room - 2)
-        return [*shown, f"{rest} more"] if rest > 0 else shown
+        slots = room - 2
+        active = (n for n, step in enumerate(steps) if step.state in (State.RUNNING, State.WAITING))
+        first = max(0, min(next(active, len(steps)) - 1, len(steps) - slots))
+        rest = len(steps) - first - slots
+        before = [f"… {first} before"] if first else []
+        return [*before, *steps[first : first + slots], *([f"… {rest} more"] if rest > 0 else [])]
 
     def _row(self, step: Step) -> tuple[RenderableType, ...]:
         if step.state is State.RUNNING:
             seconds = time.monotonic() - self._began.get(id(step), time.monotonic())
-            said = self._said.get(id(step)) or (last_line(step.log) if step.log else "")
-            return self._spinner, Text(step.name, "bold"), _duration(seconds), Text(redact(said), "dim")
+            return self._spinner, Text(step.name, "bold"), _duration(seconds), Text(self._at(step), "dim")
         name = Text(step.name, "dim" if step.state in _QUIET else "")
         taken = _duration(step.seconds) if step.seconds is not None else ""
         note = "skipped" if step.state is State.SKIPPED else step.error
         return _GLYPHS[step.state], name, taken, Text(note, "red" if step.error else "dim")
+
+    def _at(self, step: Step) -> str:
+        """What a running step is at: the last line of its log, or waiting for its next attempt."""
+        failed, text = self._retried.get(id(step), (0, ""))
+        if failed == step.attempts:
+            return text
+        again = f"attempt {step.attempts} of {step.retries + 1}: " if step.attempts > 1 else ""
+        return redact(again + (last_line(step.log) if step.log else ""))
 
 
 def _print_event(console: Console, event: Event) -> None:
@@ -126,19 +139,29 @@ def _print_event(console: Console, event: Event) -> None:
 def show_result(run: RunResult) -> None:
     """Shows how a run ended: its steps with times and outputs, its reports and model, or why it failed."""
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, 110)
+    if console.is_terminal:
+        _print_result(console, run)
+        return
+    console.width = max(console.width, _LOG_WIDTH)
+    with console.capture() as captured:
+        _print_result(console, run)
+    # Rich fills the columns of a table with blanks.
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _print_result(console: Console, run: RunResult) -> None:
+    # A terminal wraps a long path itself, and copies it whole; words are better wrapped here.
+    wraps = not console.is_terminal
     console.print(_ending(run))
     console.print(_steps(run))
     console.print()
     for note in run.notes:
-        console.print(Text("Note: ", "yellow").append(note, "default"), soft_wrap=True)
+        console.print(Text("Note: ", "yellow").append(note, "default"), soft_wrap=wraps)
     if run.state is State.FAILED:
-        _show_failure(console, run)
-    lines = Table.grid(padding=(0, 2))
+        console.print(_failure(run), soft_wrap=wraps)
+        console.print()
     for label, text in _lines(run):
-        lines.add_row(Text(label, "bold"), Text(text, overflow="fold"))
-    console.print(lines, soft_wrap=not console.is_terminal)
+        console.print(Text(f"{label:<9}", "bold").append(text, "not bold"), soft_wrap=True)
 
 
 def _title(run: RunResult) -> Text:
@@ -154,32 +177,60 @@ def _ending(run: RunResult) -> Text:
 
 
 def _steps(run: RunResult) -> Table:
-    table = Table(box=None, padding=(0, 1), show_header=False)
+    table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(width=1)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
-    for step in run.steps:
-        quiet = "dim" if step.state in _QUIET else ""
-        taken = str(step.state) if step.seconds is None else _duration(step.seconds)
-        if step.state is State.CANCELLED:
-            taken = f"cancelled, {taken}"
-        table.add_row(_GLYPHS[step.state], Text(step.name, quiet), Text(taken, quiet), _outputs(step))
+    for _, found in groupby(run.steps, key=lambda step: step.component):
+        steps = list(found)
+        done = [step for step in steps if step.state is State.SUCCEEDED]
+        if len(steps) > _MOST_ITEMS and done:
+            name = f"{done[0].name.partition(' #')[0]}, {len(done)} of {len(steps)} items"
+            seconds = sum(step.seconds or 0 for step in done)
+            table.add_row(_GLYPHS[State.SUCCEEDED], Text(name), Text(_duration(seconds)), "")
+            steps = [step for step in steps if step.state is not State.SUCCEEDED]
+        for step in steps:
+            quiet = "dim" if step.state in _QUIET else ""
+            taken = str(step.state) if step.seconds is None else _duration(step.seconds)
+            if step.state is State.CANCELLED:
+                taken = f"cancelled, {taken}"
+            table.add_row(_GLYPHS[step.state], Text(step.name, quiet), Text(taken, quiet), _outputs(step))
     return table
 
 
 def _outputs(step: Step) -> RenderableType:
-    """A step's scalar outputs and metrics, a line each."""
-    found: dict[str, Any] = dict(step.outputs)
-    for artifact in step.artifacts:
-        if artifact.type == "system.Metrics":
-            found |= dict(list(artifact.metadata.items())[:_MOST_METRICS])
-    table = Table.grid(padding=(0, 1))
+    """A step's scalar outputs, tables and metrics, a line each."""
+    table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
-    for name, value in found.items():
+    for name, value in step.outputs.items():
         table.add_row("" if name == "Output" else name, Text(_value(value)))
-    return table if found else ""
+    for artifact in step.artifacts:
+        found = artifact.metadata
+        if isinstance(found.get("rows"), int) and isinstance(found.get("columns"), int):
+            table.add_row(artifact.name, f"{found['rows']:,} rows, {found['columns']} columns")
+        if artifact.type == "system.Metrics":
+            metrics = list(_metrics(found))
+            for name, text in metrics[:_MOST_METRICS]:
+                table.add_row(name, text)
+            if len(metrics) > _MOST_METRICS:
+                table.add_row(f"… {len(metrics) - _MOST_METRICS} more", "in run.json")
+    return table if table.rows else ""
+
+
+def _metrics(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Metrics by name, each with its interval (``_low``, ``_high``) or spread (``_mean``, ``_std``)."""
+    for name in sorted(found):
+        base, _, end = name.rpartition("_")
+        if (end in ("low", "high") and base in found) or (end == "std" and f"{base}_mean" in found):
+            continue
+        text = _value(found[name])
+        if f"{name}_low" in found and f"{name}_high" in found:
+            text += f" [{_value(found[f'{name}_low'])}, {_value(found[f'{name}_high'])}]"
+        if end == "mean" and f"{base}_std" in found:
+            name, text = base, f"{text} ± {_value(found[f'{base}_std'])}"
+        yield name, text
 
 
 def _value(value: Any) -> str:
@@ -189,26 +240,24 @@ def _value(value: Any) -> str:
     return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]} …"
 
 
-def _show_failure(console: Console, run: RunResult) -> None:
+def _failure(run: RunResult) -> Text:
     step = run.failed_step
     where = f"{step.name} failed" if step else "The run failed"
     tries = f" at each of {step.attempts} attempts" if step and step.attempts > 1 else ""
-    console.print(Text(f"{where}{tries}: ", "bold red").append(run.error, "default not bold"), soft_wrap=True)
-    console.print()
+    return Text(f"{where}{tries}: ", "bold red").append(run.error, "default not bold")
 
 
 def _lines(run: RunResult) -> Iterator[tuple[str, str]]:
     """What to open, read or type next."""
     for step in run.steps:
         if step.state in (State.FAILED, State.CANCELLED) and step.log is not None:
-            yield f"Log of {step.name}", _shown(step.log)
+            yield "Log", _shown(step.log)
     if run.state is State.FAILED and run.failed_step is None:
         yield "Log", _shown(run.output_dir / "logs" / "kfp.log")
     for number, report in enumerate(run.reports):
         yield "Reports" if number == 0 else "", _shown(report)
-    for step in run.steps:
-        if "model_version" in step.outputs:
-            yield "Model", _model(step.outputs)
+    for text in dict.fromkeys(_model(step.outputs) for step in run.steps if "model_version" in step.outputs):
+        yield "Model", text
     if (command := _mlflow(run.tracking_uri)) is not None:
         yield "MLflow", command
     yield "Run", _shown(run.output_dir / "run.json")
