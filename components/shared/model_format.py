@@ -5,7 +5,7 @@ In the folder, beside what MLflow puts there::
     code/kfp_lifecycle_model_<hash>/   the inference package, named by its own content
     data/lifecycle/schema.json         the Schema of the training data
                    transform.json      the fitted transform
-                   estimator.skops     the fitted estimator (estimator.pkl for types that are not scikit-learn's)
+                   estimator.skops     the fitted estimator (estimator.pkl for types not scikit-learn's)
                    model.json          what the model says of itself
                    reference.parquet   a sample of settled training rows with out-of-fold predictions
                    training_rows.parquet   hashes of training rows
@@ -45,8 +45,8 @@ from kfp_lifecycle.components.shared.model_signature import as_source, signature
 DATA = Path("data") / "lifecycle"
 REFERENCE, TRAINING_ROWS = "reference.parquet", "training_rows.parquet"
 
-#: In the reference sample the out-of-fold predictions are the columns of a prediction with this before the name,
-#: so that no column of the table can be meant.
+#: In the reference sample the out-of-fold predictions are the columns of a prediction with this before the
+#: name, so that no column of the table can be meant.
 OUT_OF_FOLD = "_"
 
 #: The most row hashes that a model carries (8 bytes each).

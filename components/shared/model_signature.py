@@ -35,9 +35,9 @@ def signature(schema: TableSchema, input_columns: Sequence[str]) -> ModelSignatu
 def _source_type(column: Column) -> DataType | AnyType:
     """MLflow's type of a source column: text where it always is, any type elsewhere.
 
-    pandas reads one and the same source column as int64 or float64 by the rows at hand, text with gaps as object
-    or float64, and MLflow's check of a named type lets only one of them pass (int64 is refused as a double, NaN as a
-    string). Whether a value fits its column is checked by the model itself, which names column and value.
+    pandas reads one and the same source column as int64 or float64 by the rows at hand, text with gaps as
+    object or float64, and MLflow's check of a named type lets only one of them pass (int64 is refused as a
+    double, NaN as a string). Whether a value fits, the model itself checks, naming column and value.
     """
     text = column.type == "string" and column.source_type in ("", "string")
     return DataType.string if text and not column.nullable else AnyType()
@@ -66,6 +66,6 @@ def _values(values: pl.Series, column: Column) -> "pd.Series[Any]":
 
 
 def _time_texts(values: pl.Series, column: Column) -> list[str | None]:
-    """Times as text even where the source has a time type, because a row in JSON, as servers get it, has none."""
+    """Times as text even where the source has a time type: a row in JSON, as servers get it, has none."""
     form = column.time_format or ("%Y-%m-%d" if column.type == "date" else "%Y-%m-%dT%H:%M:%S%.6f%:z")
     return values.dt.strftime(form).to_list()

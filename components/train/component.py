@@ -30,7 +30,8 @@ def train(
     """Trains a scikit-learn-compatible estimator, cross-validates it and logs it to MLflow.
 
     Each fold fits its own transform on its own training rows, and folds follow the split that prepare made:
-    stratified, forward in time, or by group. The model takes a row as it is in the source and has the transform inside.
+    stratified, forward in time, or by group. The model takes a row as it is in the source and has the
+    transform inside.
 
     Args:
         train: The training split from prepare.
@@ -46,10 +47,10 @@ def train(
         class_weight: none, balanced, or a JSON object of class to weight.
         folds: Number of cross-validation folds; 0 leaves cross-validation out.
         experiment: MLflow experiment to log to.
-        run_name: Name of the MLflow run; empty lets MLflow choose. A run that Kubeflow's MLflow plugin has opened
-            is used as it is.
-        reference_rows: How many training rows are kept inside the model, with their out-of-fold predictions, as the
-            reference that monitor compares with.
+        run_name: Name of the MLflow run; empty lets MLflow choose. A run that Kubeflow's MLflow plugin has
+            opened is used as it is.
+        reference_rows: How many training rows are kept inside the model, with their out-of-fold predictions,
+            as the reference that monitor compares with.
         seed: Seed of the folds, the estimator and the reference sample.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Cross-validation: every fold fits its own transform and estimator on its own rows, and is judged on others."""
+"""Cross-validation: every fold fits its own transform and estimator, and is judged on rows of others."""
 
 import logging
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ class CrossValidation:
 
     Args:
         folds: The metrics of each fold, in order.
-        predictions: Out-of-fold predictions by row, shape ``(n,)``: class positions (as floats), or values. NaN
-            where no fold has judged the row: the earliest block under a time split, all rows without folds.
-        probabilities: Out-of-fold probabilities, shape ``(n, classes)``; NaN likewise; no columns for regression.
+        predictions: Out-of-fold predictions by row, shape ``(n,)``: class positions (as floats), or values.
+            NaN where no fold has judged the row: the earliest under a time split, all without folds.
+        probabilities: Out-of-fold probabilities, shape ``(n, classes)``; NaN likewise; for regression none.
     """
 
     folds: list[dict[str, float]]

@@ -118,12 +118,12 @@ def _check_task(estimator: Any, path: str, task: str) -> None:
         kind = _kind(estimator)
         raise EstimatorError(
             f"{path} is {kind}, but the task is {task}.",
-            f"Give a {'classifier' if classifies else 'regressor'}, such as {AUTO[task]}, or set prepare's task.",
+            f"Give a {'classifier' if classifies else 'regressor'}, such as {AUTO[task]}, or set task.",
         )
     if classifies and not hasattr(estimator, "predict_proba"):
         raise EstimatorError(
             f"{path} with these parameters has no predict_proba, and predictions carry probabilities.",
-            "Choose a classifier that has it, or parameters that give it one (for SGDClassifier loss: log_loss).",
+            "Choose a classifier that has it, or parameters that give it (for SGDClassifier loss: log_loss).",
         )
 
 

@@ -73,7 +73,7 @@ def check_early_stopping(recipe: Recipe) -> None:
         return
     raise EstimatorError(
         f"{recipe.path} would stop early on validation rows that it takes from the features, and {why}.",
-        "Switch its early stopping off (early_stopping: false, n_iter_no_change: null), or use HistGradientBoosting.",
+        "Switch that off (early_stopping: false, n_iter_no_change: null), or use HistGradientBoosting.",
     )
 
 
@@ -82,7 +82,7 @@ def fit_on(recipe: Recipe, rows: pl.DataFrame, y: npt.NDArray[Any], features: Fl
 
     Args:
         recipe: What to fit.
-        rows: Prepared rows, ``n`` of them; early stopping holds out some and refits the transform on the others.
+        rows: Prepared rows, ``n`` of them; early stopping holds some out and refits the transform without.
         y: Class positions, or the target's values, shape ``(n,)``.
         features: The rows' features, shape ``(n, features)``.
 
@@ -140,7 +140,7 @@ def _iterations(recipe: Recipe, rows: pl.DataFrame, y: npt.NDArray[Any]) -> int:
 
 
 def fit_transform(transform: FeatureTransform, rows: pl.DataFrame, schema: TableSchema) -> Floats:
-    """Fits the transform on the rows; their features, with target encoding cross-fitted. Shape ``(n, features)``."""
+    """Fits the transform; the rows' features, shape ``(n, features)``, with target encoding cross-fitted."""
     return np.asarray(transform.fit_transform(rows, rows[schema.target]), dtype=np.float64)
 
 
@@ -168,5 +168,5 @@ def _first_lines(error: Exception) -> str:
 
 def _fix(error: Exception) -> str:
     if "contains NaN" in str(error):
-        return "Let featurize fill missing values (impute_numeric: median), or choose an estimator that takes them."
+        return "Let featurize fill missing values (impute_numeric: median), or take an estimator that can."
     return "Correct estimator_parameters, or choose another estimator."

@@ -45,8 +45,8 @@ def make_folds(
 ) -> list[Fold]:
     """The folds of a training table.
 
-    Where the table has too few rows, groups, moments or members of the rarest class for ``count`` folds, there
-    are fewer, and the log says so.
+    Where the table has too few rows, groups, moments or members of the rarest class for ``count`` folds,
+    there are fewer, and the log says so.
 
     Args:
         rows: The prepared training rows, with the split's column and the row hash, ``n`` rows.
@@ -109,7 +109,7 @@ def forward_folds(ranks: npt.NDArray[np.int64], count: int) -> list[Fold]:
 def _row_folds(
     hashes: pl.Series, y: npt.NDArray[Any], count: int, seed: int, stratified: bool
 ) -> Iterator[Fold]:
-    """Folds by row, where equal rows (of one hash) stay together, so that none is fitted and judged at once."""
+    """Folds by row; equal rows (of one hash) stay together, so that none is both fitted and judged."""
     _, first, member = np.unique(hashes.to_numpy(), return_index=True, return_inverse=True)
     labels = y[first]
     if stratified:

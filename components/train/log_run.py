@@ -36,8 +36,8 @@ _BATCH, _VALUE, _DIGEST = 100, 6000, 36
 def log_parameters(client: MlflowClient, run_id: str, parameters: Mapping[str, Mapping[str, Any]]) -> None:
     """Logs ``component.parameter`` for each; lists and objects as JSON.
 
-    MLflow never changes a parameter. Where the run (one that Kubeflow's plugin has opened for all steps, or a retried
-    step's) has one of the name already, that one stays, with a line in the log.
+    MLflow never changes a parameter. Where the run (one that Kubeflow's plugin has opened, which a retried
+    step joins again) has one of the name already, that one stays, with a line in the log.
     """
     there = client.get_run(run_id).data.params
     found = {
@@ -59,7 +59,7 @@ def log_metrics(
     summary: Mapping[str, float],
     model_id: str,
 ) -> None:
-    """Logs ``cv_<metric>`` of each fold, with the fold as the step, and the summary, which is the model's too."""
+    """Logs ``cv_<metric>`` of each fold, with the fold as its step, and the summary, the model's as well."""
     now = int(time.time() * 1000)
     each = [
         Metric(f"cv_{name}", value, now, number)

@@ -76,7 +76,7 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training gave: the MLflow run, the logged model's id, cross-validated metrics, the estimator's path."""
+    """What a training gave: MLflow run, the logged model's id, cross-validated metrics, estimator's path."""
 
     run_id: str
     model_id: str

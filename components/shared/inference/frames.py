@@ -13,8 +13,8 @@ from .errors import SchemaError
 def to_polars(frame: pd.DataFrame | pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     """Those of the columns that are there, as Polars, each of one type.
 
-    pandas columns of mixed objects (text beside numbers, as in a column with blanks) become text; NaN, None and
-    NaT become null. Own code instead of ``pl.from_pandas``, because that needs pyarrow and refuses mixed objects.
+    pandas columns of mixed objects (text beside numbers, as in one with blanks) become text; None and NaT
+    become null. Own code instead of ``pl.from_pandas``, which needs pyarrow and refuses mixed objects.
 
     Raises:
         SchemaError: The rows are not a table, or a column is there twice.

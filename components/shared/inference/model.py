@@ -49,12 +49,13 @@ class Model:
         """Predictions for rows as they are in the source, or settled.
 
         Args:
-            model_input: ``n`` rows. Numbers may come as text, missing values as blank; further columns are ignored.
+            model_input: ``n`` rows. Numbers may come as text, missing values as blank; further columns are
+                ignored.
             params: MLflow's inference parameters; there are none.
 
         Returns:
-            ``n`` rows: ``prediction``, and for classification ``probability_<class>`` for each class. A label has
-            the target's own type; the predicted class is the most probable one.
+            ``n`` rows: ``prediction``, and for classification ``probability_<class>`` for each class. A label
+            has the target's own type; the predicted class is the most probable one.
 
         Raises:
             SchemaError: A column is missing, or a value does not fit its type. Names the column.

@@ -1,5 +1,6 @@
 """Folds follow prepare's split: each class in its share, never the future, never a shared group or row."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -143,15 +144,14 @@ def test_forward_folds_never_look_forward_nor_cut_a_moment(times: list[int | Non
     moments = np.array(known)
     for fold in folds:
         assert moments[fold.fit].max() < moments[fold.judge].min()
-    for before, after in zip(folds, folds[1:], strict=False):
+    for before, after in itertools.pairwise(folds):
         assert set(after.fit) == set(before.fit) | set(before.judge)
     assert set(folds[-1].fit) | set(folds[-1].judge) == set(range(len(times)))
 
 
 def test_forward_folds_are_of_about_one_size() -> None:
-    rows = pl.DataFrame(
-        {"when": pl.datetime_range(pl.datetime(2013, 1, 1), pl.datetime(2013, 1, 31), "1h", eager=True)}
-    )
+    hours = pl.datetime_range(pl.datetime(2013, 1, 1), pl.datetime(2013, 1, 31), "1h", eager=True)
+    rows = pl.DataFrame({"when": hours})
     folds = make_folds(rows, np.zeros(rows.height), _schema("time", "regression"), 5, 1)
     sizes = [len(fold.judge) for fold in folds]
     assert len(folds) == 5
