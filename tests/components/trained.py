@@ -13,7 +13,12 @@ import polars as pl
 from kfp_lifecycle.components.shared.inference.plan import CategoryPlan, NumberPlan, Plan
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, Column, Split, TableSchema
 from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
-from kfp_lifecycle.components.train.training import TrainingInputs, TrainingOptions, TrainingResult, train_model
+from kfp_lifecycle.components.train.training import (
+    TrainingInputs,
+    TrainingOptions,
+    TrainingResult,
+    train_model,
+)
 
 TYPES = {pl.Int64: "integer", pl.Float64: "number", pl.Boolean: "boolean", pl.String: "string"}
 
