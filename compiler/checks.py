@@ -25,12 +25,11 @@ def check_definition(definition: Definition) -> None:
         CompileError: The server refuses the name; a default is None, or has an integer in a list or dict.
     """
     _check_server_rules(definition)
-    component = definition.component
-    function = getattr(component, "python_func", None) or getattr(component, "pipeline_func", None)
-    if function is None:
+    if definition.function is None:
         return
-    for name, parameter in inspect.signature(function).parameters.items():
-        if name not in (component.component_spec.inputs or {}):
+    inputs = definition.component.component_spec.inputs or {}
+    for name, parameter in inspect.signature(definition.function).parameters.items():
+        if name not in inputs:
             continue
         if parameter.default is None:
             raise CompileError(

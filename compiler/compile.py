@@ -67,7 +67,7 @@ def compile_one(definition: Definition) -> Compiled:
     check_definition(definition)
     component = definition.component
     spec = _spec(definition)
-    describe(spec, component)
+    describe(spec, definition)
     embed_digest(spec)
     check_spec(definition, spec)
     text = to_yaml(spec, _platform(component), component.description or "")
@@ -79,9 +79,9 @@ def _spec(definition: Definition) -> Spec:
     try:
         return plain(definition.component)
     except (TypeError, ValueError) as error:
-        source = definition.source
+        source, problem = definition.source, str(error).rstrip(".")
         raise CompileError(
-            f"KFP cannot compile the {source.kind} {source.name!r} ({source.file}): {str(error).rstrip('.')}.",
+            f"KFP cannot compile the {source.kind} {source.name!r} ({source.file}): {problem}.",
             "Look at the types of its defaults and arguments.",
         ) from error
 

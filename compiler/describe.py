@@ -5,10 +5,9 @@ parameter that goes straight to a component would have to repeat that component'
 descriptions of output artifacts are dropped.
 """
 
-import inspect
 from collections.abc import Mapping
-from typing import Any
 
+from kfp_lifecycle.compiler.discover import Definition
 from kfp_lifecycle.compiler.spec import Spec, component_of, in_order
 
 GROUPS = (
@@ -19,34 +18,28 @@ GROUPS = (
 )
 
 
-def describe(spec: Spec, component: Any) -> None:
+def describe(spec: Spec, definition: Definition) -> None:
     """Fills descriptions in: from the docstring, then from the tasks that a value goes to or comes from.
 
     A pipeline parameter that several components take gets the text of the first, in task order.
 
     Args:
         spec: The plain spec; changed in place.
-        component: The KFP object that it came from.
+        definition: What it came from.
     """
-    documented = docstring(component)
-    inner = spec.get("components", {}).get(f"comp-{component.name}")
-    for definition in (spec["root"], *([inner] if inner else [])):
-        _fill(definition, documented)
+    documented = _documented(definition)
+    own = spec.get("components", {}).get(f"comp-{definition.source.name}")
+    for described in (spec["root"], *([own] if own else [])):
+        _fill(described, documented)
     _inherit_inputs(spec)
     _inherit_outputs(spec)
-    for definition in (spec["root"], *spec.get("components", {}).values()):
-        _unwrap(definition)
+    for described in (spec["root"], *spec.get("components", {}).values()):
+        _unwrap(described)
 
 
-def docstring(component: Any) -> dict[str, str]:
-    """Name to description of everything under Args of a component's or pipeline's docstring.
-
-    A value returned without a name is ``Output``, as KFP calls it.
-    """
-    import docstring_parser
-
-    function = getattr(component, "python_func", None) or getattr(component, "pipeline_func", None)
-    parsed = docstring_parser.parse(inspect.getdoc(function) or "")
+def _documented(definition: Definition) -> dict[str, str]:
+    """Name to description of all in the docstring; a value returned without a name is ``Output``."""
+    parsed = definition.docstring
     returned = {"Output": parsed.returns.description or ""} if parsed.returns else {}
     return returned | {param.arg_name: param.description or "" for param in parsed.params}
 

@@ -1,16 +1,20 @@
 """Finds the components and pipelines of a repository."""
 
 import importlib
+import inspect
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kfp_lifecycle.compiler.errors import CompileError
 from kfp_lifecycle.compiler.repository import Repository, use_code_of
 from kfp_lifecycle.compiler.versions import VERSION
 from kfp_lifecycle.components.shared.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from docstring_parser import Docstring
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,19 @@ class Definition:
     source: Source
     version: str
     component: Any
+
+    @property
+    def function(self) -> Callable[..., Any] | None:
+        """The Python function with the signature and the docstring; None for a component from elsewhere."""
+        found: Callable[..., Any] | None = getattr(self.component, "python_func", None)
+        return found or getattr(self.component, "pipeline_func", None)
+
+    @property
+    def docstring(self) -> "Docstring":
+        """The function's docstring, parsed; empty where there is none."""
+        import docstring_parser
+
+        return docstring_parser.parse(inspect.getdoc(self.function) or "" if self.function else "")
 
 
 def sources(repository: Repository) -> list[Source]:

@@ -30,7 +30,7 @@ class Page:
 
     def values(self) -> dict[str, Any]:
         """The values of the templates."""
-        source, docstring = self.compiled.definition.source, self._docstring()
+        source, docstring = self.compiled.definition.source, self.compiled.definition.docstring
         entry = catalog.entry(self.compiled.path, self.compiled.text, self.compiled.spec)
         paragraphs = [docstring.short_description, docstring.long_description]
         text = "\n\n".join(p for p in paragraphs if p) or entry["description"]
@@ -46,18 +46,10 @@ class Page:
             "errors": [{"name": e.type_name, "when": e.description or ""} for e in docstring.raises],
         }
 
-    def _function(self) -> Any:
-        component = self.compiled.definition.component
-        return getattr(component, "python_func", None) or getattr(component, "pipeline_func", None)
-
-    def _docstring(self) -> Any:
-        import docstring_parser
-
-        return docstring_parser.parse(inspect.getdoc(self._function()) or "")
-
     def _as_in_signature(self, items: list[catalog.Entry]) -> list[catalog.Entry]:
         """In the author's order, what must be given first and returned values last."""
-        signature = inspect.signature(self._function())
+        function = self.compiled.definition.function
+        signature = inspect.signature(function) if function else inspect.Signature()
         names = [*signature.parameters, *getattr(signature.return_annotation, "_fields", ())]
         order = {name: at for at, name in enumerate(names)}
         return sorted(items, key=lambda i: (not i.get("required", True), order.get(i["name"], len(order))))

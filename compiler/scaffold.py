@@ -10,7 +10,7 @@ from kfp_lifecycle.compiler.render import render
 from kfp_lifecycle.compiler.repository import Repository
 
 #: So that no line that holds the name twice gets longer than the line length.
-MAX_NAME_LENGTH = 28
+MAX_NAME_LENGTH = 26
 
 #: Names with a meaning of their own in every component's folder or module.
 _TAKEN = {"component", "step", "shared", "dsl", "kfp", "measure", "metrics", "table"}
