@@ -12,6 +12,7 @@ from kfp_lifecycle.components.shared.errors import ParameterError, SourceError, 
 
 _OBJECTS = ("gs", "s3", "http", "https")
 _DATABASES = ("postgresql", "postgres")
+_EXTRAS = {"gs": "gcs", "s3": "s3", "postgresql": "sql", "postgres": "sql"}
 
 
 def fetch(options: Options, folder: Path) -> Fetched:
@@ -26,6 +27,17 @@ def fetch(options: Options, folder: Path) -> Fetched:
     if scheme == "file":
         return _local(options.source.removeprefix("file://"), options.file_format)
     _refuse_password(options.source)
+    try:
+        return _fetch_remote(scheme, options, folder)
+    except ModuleNotFoundError as error:
+        needed = "dvc" if scheme == "dvc" else f"kfp-lifecycle[{_EXTRAS.get(scheme, 'steps')}]"
+        raise SourceError(
+            f"Source {redact(options.source)!r} needs the package {error.name!r}, which is not installed.",
+            f"Install it: pip install '{needed}'.",
+        ) from error
+
+
+def _fetch_remote(scheme: str, options: Options, folder: Path) -> Fetched:
     # Each client is heavy, and a step needs at most one of them.
     if scheme in _OBJECTS:
         from kfp_lifecycle.components.prepare.remote import fetch_objects
@@ -39,10 +51,9 @@ def fetch(options: Options, folder: Path) -> Fetched:
         from kfp_lifecycle.components.prepare.dvc import fetch_tracked
 
         return fetch_tracked(options.source, options.revision, options.file_format, folder)
-    known = (*_OBJECTS, *_DATABASES, "dvc")
     raise SourceError(
         f"Source {redact(options.source)!r} starts with {scheme}://, which is not known.",
-        did_you_mean(scheme, known),
+        did_you_mean(scheme, (*_OBJECTS, *_DATABASES, "dvc")),
     )
 
 

@@ -1,39 +1,30 @@
-"""The rows of a SQL query, streamed from the database into Parquet files."""
+"""The rows of a SQL query, streamed from PostgreSQL into Parquet files."""
 
-from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import adbc_driver_manager
+import adbc_driver_postgresql.dbapi
 import polars as pl
 import polars_hash as plh
-import sqlalchemy as sa
+import pyarrow as pa
 
 from kfp_lifecycle.components.prepare.files import Fetched
 from kfp_lifecycle.components.shared.errors import SourceError, redact
+from kfp_lifecycle.components.shared.outputs import storage_problem
 
-#: Rows that are held in memory at a time.
-CHUNK_ROWS = 50_000
-
-#: PostgreSQL's types by name; everything else is read as text.
-_TYPES: dict[str, pl.DataType] = {
-    **dict.fromkeys(("int2", "int4", "int8", "oid"), pl.Int64()),
-    **dict.fromkeys(("float4", "float8", "numeric"), pl.Float64()),
-    "bool": pl.Boolean(),
-    "date": pl.Date(),
-    "timestamp": pl.Datetime("us"),
-    "timestamptz": pl.Datetime("us", "UTC"),
-}
+#: Memory that the driver takes for one batch of rows, in bytes.
+BATCH_BYTES = 16 << 20
 
 
 def fetch_query(uri: str, query: str, folder: Path) -> Fetched:
-    """Runs ``query`` in a read-only transaction and writes its rows as Parquet, in bounded memory.
+    """Runs ``query`` in a read-only transaction and writes its rows as Parquet, batch by batch.
 
-    Host, user and password come from the URI's host part and libpq's environment (``PGHOST``, ``PGUSER``,
-    ``PGPASSWORD``, ``PGPASSFILE``, …). Rows come through a server-side cursor.
+    What the URI does not say comes from libpq's environment (``PGHOST``, ``PGUSER``, ``PGPASSWORD``,
+    ``PGPASSFILE``, ``PGSSLMODE``, …). The rows come by ``COPY``, the fastest way out of PostgreSQL.
 
     Args:
-        uri: ``postgresql://[user@]host[:port]/database``, without a password.
+        uri: ``postgresql://[user@][host][:port]/database``, without a password.
         query: One SELECT.
         folder: Where to put the files.
 
@@ -43,74 +34,73 @@ def fetch_query(uri: str, query: str, folder: Path) -> Fetched:
     Raises:
         SourceError: The database cannot be reached or refuses the query. Names the redacted URI.
     """
-    engine = _engine(uri)
     files: list[Path] = []
     total, rows = 0, 0
     try:
-        with engine.connect() as connection:
-            streamed = connection.execution_options(
-                stream_results=True, max_row_buffer=CHUNK_ROWS, postgresql_readonly=True, no_parameters=True
-            )
-            result = streamed.exec_driver_sql(query)
-            for chunk in _chunks(result, uri):
-                file = folder / f"part-{len(files):05d}.parquet"
-                chunk.write_parquet(file, compression="lz4")
-                files.append(file)
-                rows += chunk.height
-                total = (total + _content(chunk)) % 2**64
-    except sa.exc.SQLAlchemyError as error:
+        for chunk in _chunks(uri, query):
+            files.append(folder / f"part-{len(files):05d}.parquet")
+            chunk.write_parquet(files[-1], compression="lz4")
+            rows += chunk.height
+            total = (total + _content(chunk)) % 2**64
+    except (adbc_driver_manager.Error, pa.ArrowException, OSError) as error:
+        if storage_problem(error) is not None:
+            raise
         raise _refused(uri, error) from error
-    finally:
-        engine.dispose()
     return Fetched(files, redact(uri), lambda: f"xxh3:{total:016x}-{rows}")
 
 
-def _engine(uri: str) -> sa.Engine:
-    try:
-        url = sa.make_url("postgresql+psycopg://" + uri.partition("://")[2])
-        return sa.create_engine(url, poolclass=sa.pool.NullPool)
-    except (sa.exc.SQLAlchemyError, ValueError) as error:
-        raise SourceError(
-            f"Source {redact(uri)!r} is no database address.", "Write it as postgresql://host:port/database."
-        ) from error
+def _chunks(uri: str, query: str) -> Iterator[pl.DataFrame]:
+    with adbc_driver_postgresql.dbapi.connect(uri) as connection, connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
+        option = adbc_driver_postgresql.StatementOptions.BATCH_SIZE_HINT_BYTES.value
+        cursor.adbc_statement.set_options(**{option: str(BATCH_BYTES)})
+        # The driver puts the query into parentheses; the new line ends a comment.
+        cursor.execute(query.strip().rstrip(";") + "\n")
+        reader = cursor.fetch_record_batch()
+        _check_columns(reader.schema, uri)
+        empty = reader.schema.empty_table().to_batches() or [
+            pa.RecordBatch.from_pylist([], schema=reader.schema)
+        ]
+        yield _plain(empty[0])
+        for batch in reader:
+            yield _plain(batch)
 
 
-def _chunks(result: "sa.CursorResult[Any]", uri: str) -> Iterator[pl.DataFrame]:
-    """The result in frames of :data:`CHUNK_ROWS` rows; one without rows where there are none."""
-    if not result.returns_rows:
-        raise SourceError(f"The query on {redact(uri)} returns no rows.", "Give one SELECT.")
-    names = list(result.keys())
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise SourceError(
-            f"The query on {redact(uri)} gives two columns named {repeated[0]!r}.",
-            "Name one of them with AS.",
-        )
-    types = _column_types(result)
-    texts = [index for index, dtype in enumerate(types) if dtype == pl.String]
-    empty = True
-    for rows in result.partitions(CHUNK_ROWS):
-        empty = False
-        yield pl.DataFrame(
-            [_plain(row, texts) for row in rows], schema=dict(zip(names, types, strict=True)), orient="row"
-        )
-    if empty:
-        yield pl.DataFrame(schema=dict(zip(names, types, strict=True)))
+def _check_columns(schema: pa.Schema, uri: str) -> None:
+    for index, column in enumerate(schema):
+        if column.name in schema.names[:index]:
+            raise SourceError(
+                f"The query on {redact(uri)} gives two columns named {column.name!r}.",
+                "Name one of them with AS.",
+            )
+        if pa.types.is_interval(column.type):
+            raise SourceError(
+                f"The query on {redact(uri)} gives column {column.name!r} as an interval.",
+                "Turn it into a number in the query: extract(epoch from …).",
+            )
 
 
-def _column_types(result: "sa.CursorResult[Any]") -> list[pl.DataType]:
-    cursor: Any = result.cursor
-    registry = cursor.connection.adapters.types
-    names = [getattr(registry.get(column.type_code), "name", "") for column in cursor.description]
-    return [_TYPES.get(name, pl.String()) for name in names]
+def _plain(batch: pa.RecordBatch) -> pl.DataFrame:
+    """A batch with PostgreSQL's own types as numbers and text."""
+    columns = []
+    for column, values in zip(batch.schema, batch.columns, strict=True):
+        is_own = isinstance(column.type, pa.BaseExtensionType)
+        series = pl.Series(column.name, values.storage if is_own else values)
+        postgres = (column.metadata or {}).get(b"POSTGRESQL:type", b"").decode()
+        if postgres == "numeric":
+            series = series.cast(pl.Float64)
+        elif postgres == "uuid":
+            series = _uuid_text(series)
+        columns.append(series)
+    return pl.DataFrame(columns)
 
 
-def _plain(row: Sequence[Any], texts: Sequence[int]) -> list[Any]:
-    """A row with decimals as floats and everything that Polars would not take for text as text."""
-    values = [float(value) if isinstance(value, Decimal) else value for value in row]
-    for index in texts:
-        if values[index] is not None and not isinstance(values[index], str):
-            values[index] = str(values[index])
-    return values
+def _uuid_text(values: pl.Series) -> pl.Series:
+    digits = pl.col(values.name).bin.encode("hex")
+    parts = [
+        digits.str.slice(start, length) for start, length in ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
+    ]
+    return values.to_frame().select(pl.concat_str(parts, separator="-").alias(values.name)).to_series()
 
 
 def _content(chunk: pl.DataFrame) -> int:
@@ -118,9 +108,9 @@ def _content(chunk: pl.DataFrame) -> int:
     return int(chunk.select(plh.hash_rows(pl.all()).nchash.xxh3_64()).to_series().sum() or 0)
 
 
-def _refused(uri: str, error: sa.exc.SQLAlchemyError) -> SourceError:
-    said = " ".join(str(getattr(error, "orig", None) or error).split())[:300].rstrip(".")
-    if isinstance(error, sa.exc.OperationalError):
+def _refused(uri: str, error: Exception) -> SourceError:
+    said = " ".join(str(error).partition("Query was:")[0].split())[:300].rstrip(". ")
+    if isinstance(error, adbc_driver_manager.OperationalError):
         fix = "Check host, port, database and the credentials in the environment (PGUSER, PGPASSWORD)."
     else:
         fix = "Mend the query, or let this user read its tables."
