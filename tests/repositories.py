@@ -56,10 +56,9 @@ def run(
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder: path to content."""
-    return {
-        f.relative_to(folder).as_posix(): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()
-    }
+    """Every file below a folder, bytecode excepted: path to content."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
 #: A component that compiles, to be changed by tests.
