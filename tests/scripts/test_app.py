@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from kfp_lifecycle.scripts.app import app
 from tests.repositories import COMMAND, ROOT, run
 
-VERBS = ["compile", "docs", "demo-data"]
+VERBS = ["compile", "docs", "run", "promote", "rollback", "demo-data"]
 HEAVY = {"kfp", "polars", "pandas", "numpy", "sklearn", "mlflow", "matplotlib", "jinja2", "rich", "yaml"}
 
 
@@ -26,7 +26,7 @@ def test_help_lists_every_verb() -> None:
 def test_help_of_a_verb_has_examples(verb: tuple[str, ...]) -> None:
     done = CliRunner().invoke(app, [*verb, "--help"])
     assert done.exit_code == 0
-    _, _, examples = done.output.partition("Examples")
+    _, _, examples = done.output.partition("Example")
     assert f"kfp-lifecycle {' '.join(verb)}" in examples
 
 
