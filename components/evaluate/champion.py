@@ -19,6 +19,9 @@ from kfp_lifecycle.components.shared.model_format import ModelDescription, descr
 from kfp_lifecycle.components.shared.tracking import connect
 
 
+_KINDS = {"integer": "number", "boolean": "string", "date": "timestamp"}
+
+
 class IncomparableError(Exception):
     """Why a champion cannot be compared with, as a sentence. Not the user's mistake: the gate decides."""
 
@@ -94,10 +97,10 @@ def _lacks_columns(champion: ModelDescription, columns: set[str]) -> str:
 
 def _has_seen(champion: ModelDescription, schema: TableSchema, test: str | Path) -> str:
     """Whether the champion was trained on test rows, by the hashes of the rows that prepare writes."""
-    if _hashed(champion.schema) != _hashed(schema):
+    if _identity(champion.schema) != _identity(schema):
         return (
-            "whether it has seen the test rows in its training cannot be told: its rows were hashed by "
-            "other columns or with another seed."
+            "whether it has seen the test rows in its training cannot be told: the columns that rows are told "
+            "apart by have changed since. With key_columns given to prepare, they need not."
         )
     rows = champion.training_rows
     hashes = scan(test).select(ROW_HASH).collect()[ROW_HASH].to_numpy()
@@ -111,7 +114,15 @@ def _has_seen(champion: ModelDescription, schema: TableSchema, test: str | Path)
     return ""
 
 
-def _hashed(schema: TableSchema) -> tuple[object, ...]:
-    """What a row's hash depends on besides the row: hashes that differ in it cannot be compared."""
-    columns = schema.by_role("key") or schema.columns
-    return schema.split.seed, *((column.name, column.type) for column in columns)
+def _identity(schema: TableSchema) -> object:
+    """What prepare hashes a row by. Hashes can be compared only where this is the same.
+
+    That is the row's key or, with none, every column that no parameter drops. Values that settle alike hash
+    alike, so an integer column may have become a number.
+    """
+    asked = schema.parameters
+    kinds = {column.name: _KINDS.get(column.type, column.type) for column in schema.columns}
+    if keys := asked.get("key_columns") or [column.name for column in schema.by_role("key")]:
+        return [(name, kinds[name]) for name in keys]
+    dropped = sorted(set(schema.dropped) - set(asked.get("drop_columns") or ()))
+    return list(kinds.items()), dropped, asked.get("target_expression"), sorted(schema.missing_values)

@@ -74,7 +74,7 @@ def parse_thresholds(texts: Sequence[str], task: str) -> list[Threshold]:
 
 
 def _parse(text: str, task: str) -> Threshold:
-    match = _CONDITION.fullmatch(text)
+    match = _CONDITION.fullmatch(str(text))
     if match is None:
         raise ParameterError(
             f"Parameter 'thresholds' has {text!r}, which does not read as metric, >= > <= or <, number.",
@@ -192,7 +192,7 @@ def _champion_verdict(
     )
     if most < 0:
         return False, f"{said} The model is clearly worse."
-    if better < min_improvement:
+    if min_improvement > max(better, 0):
         return (
             False,
             f"{said} That is not the improvement of {min_improvement:g} that min_improvement asks for.",
