@@ -6,7 +6,7 @@ Each check is held against the real kfp.local in tests/runner/test_traps.py. Not
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Container, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -27,12 +27,14 @@ class Finding:
     """One trap in a compiled file.
 
     Args:
+        trap: Which one, a stable name: the lint rules of compiler/lint/local.py know them by it.
         severity: Whether the file cannot be run, or its user should know.
         task: Name of the task; empty where the whole file is meant.
         problem: What kfp.local does with it.
         fix: What to do.
     """
 
+    trap: str
     severity: Severity
     task: str
     problem: str
@@ -53,18 +55,21 @@ class _Task:
         return "parameterIterator" in self.task or "artifactIterator" in self.task
 
 
-def check(compiled: RunnableFile, given: Collection[str] = ()) -> list[Finding]:
+def check(
+    compiled: RunnableFile, given: Collection[str] = (), variables: Container[str] | None = os.environ
+) -> list[Finding]:
     """Every trap in ``compiled``, errors first.
 
     Args:
         compiled: The file to be run.
         given: Names of the parameters that the run is given: a default None harms only who relies on it.
+        variables: The environment variables that a run would have; None where that is not known.
     """
     tasks = list(_tasks(compiled.spec))
     found = [finding for rule in _TASK_RULES for task in tasks for finding in rule(compiled, task)]
     found += _input_findings(compiled, given)
     found += _resource_findings(compiled, tasks)
-    found += _kubernetes_findings(compiled, tasks)
+    found += _kubernetes_findings(compiled, tasks, variables)
     return sorted(dict.fromkeys(found), key=lambda finding: finding.severity)
 
 
@@ -81,8 +86,8 @@ def _tasks(spec: Spec) -> Iterator[_Task]:
             yield _Task(name, task, component_of(spec, task), parent)
 
 
-def _error(task: _Task, problem: str, fix: str) -> Finding:
-    return Finding(Severity.ERROR, task.name, f"Task {task.name!r} {problem}", fix)
+def _error(trap: str, task: _Task, problem: str, fix: str) -> Finding:
+    return Finding(trap, Severity.ERROR, task.name, f"Task {task.name!r} {problem}", fix)
 
 
 def _container(compiled: RunnableFile, task: _Task) -> Iterator[Finding]:
@@ -92,12 +97,14 @@ def _container(compiled: RunnableFile, task: _Task) -> Iterator[Finding]:
     command = [str(part) for part in (*container.get("command", []), *container.get("args", []))]
     if not any("kfp.dsl.executor_main" in part for part in command):
         yield _error(
+            "container-component",
             task,
             "is a container component; a local run without containers has only Python components.",
             "Run the pipeline on a cluster, or make it a @dsl.component.",
         )
     elif command[:3] == ["python3", "-m", "kfp.dsl.executor_main"]:
         yield _error(
+            "containerized-component",
             task,
             "is a containerized Python component (it has a target_image), whose code is only in its image.",
             "Run the pipeline on a cluster, or leave target_image out.",
@@ -105,6 +112,7 @@ def _container(compiled: RunnableFile, task: _Task) -> Iterator[Finding]:
     packages = [part for part in command[:-1] if "pip install" in part]
     if packages and len(command) > 1:
         yield Finding(
+            "installs-packages",
             Severity.NOTE,
             task.name,
             f"Task {task.name!r} installs packages into the environment that this command runs in.",
@@ -121,6 +129,7 @@ def _nested_with_artifact(compiled: RunnableFile, task: _Task) -> Iterator[Findi
         and not inputs.get("parameters")
     ):
         yield _error(
+            "nested-artifact",
             task,
             "is a nested pipeline that takes artifacts and no parameter: kfp.local loses the artifacts.",
             "Give it a parameter too, or call its components directly.",
@@ -131,6 +140,7 @@ def _one_of_artifacts(compiled: RunnableFile, task: _Task) -> Iterator[Finding]:
     outputs = task.component.get("dag", {}).get("outputs", {}).get("artifacts", {})
     if any(len(selector.get("artifactSelectors", [])) > 1 for selector in outputs.values()):
         yield _error(
+            "one-of-artifacts",
             task,
             "gives a dsl.OneOf of artifacts, which kfp.local cannot choose from.",
             "Use dsl.OneOf of parameters, or let each branch go on by itself.",
@@ -142,6 +152,7 @@ def _loop_over_named_output(compiled: RunnableFile, task: _Task) -> Iterator[Fin
     key = task_parameters(task.task).get(items, {}).get("taskOutputParameter", {}).get("outputParameterKey")
     if key not in (None, "Output"):
         yield _error(
+            "loop-over-named-output",
             task,
             f"loops over the named output {key!r}; kfp.local finds only a component's single output.",
             "Let the component return just that list.",
@@ -158,12 +169,13 @@ def _lost_in_loop(compiled: RunnableFile, task: _Task) -> Iterator[Finding]:
         if name == items and not _reads(task.component, name):
             continue
         if (output := source.get("taskOutputParameter")) is not None:
-            value = f"the output {output['outputParameterKey']!r} of {output['producerTask']!r}"
+            value = f"the output {output.get('outputParameterKey')!r} of {output.get('producerTask')!r}"
         elif str(source.get("componentInputParameter", "")).endswith("-loop-item"):
             value = "the item of an outer loop"
         else:
             continue
         yield _error(
+            "value-lost-in-loop",
             task,
             f"uses {value} inside the loop; kfp.local puts the loop's own item in its place, without a word.",
             "Pass it as an artifact or a pipeline parameter, or put it into the items of the loop.",
@@ -188,6 +200,7 @@ def _condition_on_named_output(compiled: RunnableFile, task: _Task) -> Iterator[
         )
         if key not in (None, "Output"):
             yield _error(
+                "condition-on-named-output",
                 task,
                 f"is a dsl.If without Else on the named output {key!r}: kfp.local skips it without a word.",
                 "Add a dsl.Else, or let the component return just that value.",
@@ -200,6 +213,7 @@ def _dangling(compiled: RunnableFile, task: _Task) -> Iterator[Finding]:
         name = source.get("componentInputParameter")
         if name is not None and name not in known:
             yield _error(
+                "dangling-input",
                 task,
                 f"takes {name!r}, which nothing around it has: so KFP compiles a text of two loops' items.",
                 "Build the text in a component that takes both items.",
@@ -214,7 +228,10 @@ def _none_default(compiled: RunnableFile, task: _Task) -> Iterator[Finding]:
         empty = parameter.get("isOptional") and "defaultValue" not in parameter
         if bad and empty and name not in task_parameters(task.task):
             yield _error(
-                task, f"leaves {name!r} at None, which kfp.local cannot pass on.", "Give it a value."
+                "none-default",
+                task,
+                f"leaves {name!r} at None, which kfp.local cannot pass on.",
+                "Give it a value.",
             )
 
 
@@ -223,6 +240,7 @@ def _remote_import(compiled: RunnableFile, task: _Task) -> Iterator[Finding]:
     uri = str(importer.get("artifactUri", {}).get("constant", ""))
     if re.match(r"(gs|s3|minio)://", uri):
         yield Finding(
+            "remote-import",
             Severity.NOTE,
             task.name,
             f"Task {task.name!r} imports {uri}, which is not downloaded here.",
@@ -250,6 +268,7 @@ def _input_findings(compiled: RunnableFile, given: Collection[str]) -> Iterator[
     for name, artifact in artifacts(root, "inputDefinitions").items():
         if not artifact.get("isOptional"):
             yield Finding(
+                "artifact-input",
                 Severity.ERROR,
                 "",
                 f"{compiled.name} takes the artifact {name!r}, which a local run cannot be given.",
@@ -258,6 +277,7 @@ def _input_findings(compiled: RunnableFile, given: Collection[str]) -> Iterator[
     for name, parameter in compiled.inputs.items():
         if parameter.get("isOptional") and "defaultValue" not in parameter and name not in given:
             yield Finding(
+                "none-default",
                 Severity.ERROR,
                 "",
                 f"Parameter {name!r} has the default None, which kfp.local cannot pass on.",
@@ -274,6 +294,7 @@ def _resource_findings(compiled: RunnableFile, tasks: list[_Task]) -> Iterator[F
     names = sorted(task.name for task in tasks if task.component.get("executorLabel") in having)
     if names:
         yield Finding(
+            "settings-without-effect",
             Severity.NOTE,
             names[0],
             f"CPU, memory and accelerator settings have no effect here ({', '.join(names)}).",
@@ -297,7 +318,9 @@ _WITHOUT = {
 }
 
 
-def _kubernetes_findings(compiled: RunnableFile, tasks: list[_Task]) -> Iterator[Finding]:
+def _kubernetes_findings(
+    compiled: RunnableFile, tasks: list[_Task], known: Container[str] | None
+) -> Iterator[Finding]:
     labels = {task.component.get("executorLabel", ""): task.name for task in tasks}
     kubernetes = compiled.platform.get("platforms", {}).get("kubernetes", {})
     settings = kubernetes.get("deploymentSpec", {}).get("executors", {})
@@ -308,14 +331,14 @@ def _kubernetes_findings(compiled: RunnableFile, tasks: list[_Task]) -> Iterator
         }
         names = sorted(labels.get(label, label) for label, keys in having.items() if keys)
         keys = sorted({key for keys in having.values() for key in keys})
-        unset = _unset(
-            name for label, ks in having.items() for k in ks for name in _variables(settings[label][k])
-        )
+        wanted = {n for label, ks in having.items() for k in ks for n in _variables(settings[label][k])}
+        missing = sorted(name for name in wanted if known is not None and name not in known)
+        unset = f"; not set: {', '.join(missing)}" if missing else ""
         if names:
             problem = (
                 f"Kubernetes settings have no effect here: {', '.join(keys)} ({', '.join(names)}){unset}."
             )
-            yield Finding(Severity.NOTE, names[0], problem, fix)
+            yield Finding("settings-without-effect", Severity.NOTE, names[0], problem, fix)
 
 
 def _variables(setting: object) -> Iterator[str]:
@@ -332,8 +355,3 @@ def _variables(setting: object) -> Iterator[str]:
     elif isinstance(setting, list):
         for item in setting:
             yield from _variables(item)
-
-
-def _unset(variables: Iterator[str]) -> str:
-    missing = sorted({name for name in variables if name not in os.environ})
-    return f"; not set: {', '.join(missing)}" if missing else ""
