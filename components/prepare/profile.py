@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from kfp_lifecycle.components.prepare.summaries import SAMPLE_ROWS, Summary, binned, sample
+from kfp_lifecycle.components.prepare.summaries import SAMPLE_ROWS, Summary, binned, sample, sampled_every
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, TableSchema
 from kfp_lifecycle.components.shared.report import render
 
@@ -66,7 +66,8 @@ def profile_page(prepared: Prepared, splits: Mapping[str, Path]) -> str:
         more_classes=max(0, len(classes) - _LISTED_CLASSES),
         spreads=[] if schema.classes else _spreads(schema, splits, prepared),
         warnings=_warnings(prepared, classes),
-        is_sample=prepared.train_rows + prepared.test_rows > SAMPLE_ROWS,
+        sample_rows=SAMPLE_ROWS,
+        is_sample=sampled_every(prepared.train_rows + prepared.test_rows) > 1,
         parameters=json.dumps(schema.parameters, indent=2, ensure_ascii=False),
         histogram=histogram_path,
     )

@@ -82,9 +82,10 @@ def assign(rows: pl.DataFrame, method: str, options: Options) -> Sides:
 
 def _by_hash(hashes: pl.Series, classes: pl.Series | None, options: Options) -> pl.Series:
     """Test is below the threshold of the class; without classes all rows are of one."""
-    frame = pl.DataFrame({HASH: hashes, CLASS: classes if classes is not None else pl.lit("")}).with_columns(
-        salted(pl.col(HASH), options.seed)
-    )
+    one_class = pl.Series(CLASS, [""]).new_from_index(0, hashes.len())
+    frame = pl.DataFrame(
+        {HASH: hashes, CLASS: one_class if classes is None else classes},
+    ).with_columns(salted(pl.col(HASH), options.seed))
     threshold = pl.lit(int(options.test_size * 2**64), dtype=pl.UInt64)
     below = pl.col(HASH) < threshold
     lowest, highest = pl.col(HASH).min(), pl.col(HASH).max()
@@ -96,7 +97,7 @@ def _by_hash(hashes: pl.Series, classes: pl.Series | None, options: Options) -> 
     thresholds = frame.group_by(CLASS).agg(own.alias("threshold"), (lowest == highest).alias("single"))
     if thresholds["single"].any():
         _refuse_single(frame, thresholds, options, classes is not None)
-    if (thresholds["threshold"] == int(options.test_size * 2**64)).all():
+    if thresholds.select((pl.col("threshold") == threshold).all()).item():
         return frame.select(below).to_series()
     joined = frame.join(thresholds, on=CLASS, how="left", maintain_order="left")
     return joined.select(pl.col(HASH) < pl.col("threshold")).to_series()

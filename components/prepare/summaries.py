@@ -74,24 +74,24 @@ def summarize(table: pl.LazyFrame, columns: Sequence[Column], rows: int) -> list
 
 def sample(table: pl.LazyFrame, rows: int) -> pl.DataFrame:
     """All rows, or of a large table about :data:`SAMPLE_ROWS`, always the same ones by their hash."""
-    every = max(1, rows // SAMPLE_ROWS)
+    every = sampled_every(rows)
     chosen = table.filter(pl.col(ROW_HASH) % every == 0) if every > 1 else table
     return chosen.collect(engine="streaming")
 
 
+def sampled_every(rows: int) -> int:
+    """One of how many rows is in the sample; 1 where all are."""
+    return max(1, rows // SAMPLE_ROWS)
+
+
 def binned(values: pl.Series, low: Any, high: Any) -> list[int]:
-    """Counts of a numeric series in equal bins from ``low`` to ``high``; none where these are equal."""
+    """Counts of numbers in equal bins from ``low`` to ``high``; a few whole numbers have a bin each."""
     if low is None or not high > low:
         return []
-    width = (float(high) - float(low)) / _BINS
-    index = (
-        ((values.drop_nulls().cast(pl.Float64) - float(low)) / width)
-        .floor()
-        .clip(0, _BINS - 1)
-        .cast(pl.Int64)
-    )
-    counted = dict(index.value_counts().iter_rows())
-    return [counted.get(bin_, 0) for bin_ in range(_BINS)]
+    bins = min(_BINS, high - low + 1) if values.dtype.is_integer() else _BINS
+    share = (values.drop_nulls().cast(pl.Float64) - float(low)) / (float(high) - float(low))
+    counted = dict((share * bins).floor().clip(0, bins - 1).cast(pl.Int64).value_counts().iter_rows())
+    return [counted.get(number, 0) for number in range(bins)]
 
 
 def _facts(columns: Sequence[Column]) -> list[pl.Expr]:
