@@ -6,7 +6,7 @@ on need not look again. What was wrong is told in a list.
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -255,3 +255,36 @@ def _is(value: Any) -> str:
     if isinstance(value, list):
         return "a list"
     return "nothing" if value is None else shown(str(value), 40)
+
+
+@dataclass(frozen=True)
+class Used:
+    """A field that data has.
+
+    Args:
+        message: The message of the tree that it is in.
+        field: Its JSON name.
+        holder: The mapping that holds it.
+        line: Its line.
+    """
+
+    message: str
+    field: str
+    holder: Map
+    line: int
+
+
+def fields_in(value: Map, message: str) -> Iterator[Used]:
+    """Every field in clean data, down to where data is free.
+
+    Args:
+        value: What :func:`conform` gave.
+        message: The message that it was held against.
+    """
+    for name, item in value.items():
+        yield Used(message, name, value, value.line_of(name))
+        shape, kind, *_ = MESSAGES[message][name].split(" ")
+        if kind not in MESSAGES:
+            continue
+        for inner in [item] if shape == "one" else item.values() if shape == "map" else item:
+            yield from fields_in(inner, kind)

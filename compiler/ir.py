@@ -6,7 +6,7 @@ hostile files too: a name that nothing answers to gives None, and each component
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,9 @@ ROOT = "root"
 _LONGEST_PLACE = 200
 
 _SIDES = ("parameters", "artifacts")
+
+#: What kfp-kubernetes writes as the image of the tasks that make and delete volumes.
+_STUBS = {"argostub/createpvc", "argostub/deletepvc"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +99,11 @@ class Executor:
         """CPU, memory and accelerator."""
         return (self.container or Map()).get("resources") or Map()
 
+    @property
+    def is_stub(self) -> bool:
+        """Whether the server does its work itself, as for kfp.kubernetes.CreatePVC: no pod, no image."""
+        return self.image in _STUBS
+
     def line_of(self, key: str) -> int:
         """The line of one of the container's fields."""
         return self.line if self.container is None else self.container.line_of(key)
@@ -160,13 +168,15 @@ class Component:
         pipeline: The pipeline it is in.
         place: Where it is first used, from the root: ``condition-1``; empty for the root. The name in angle
             brackets where nothing uses it.
+        inherits_retry: Whether its tasks have the retry policy of a task around them.
     """
 
     name: str
     data: Map
     line: int
     pipeline: "Pipeline"
-    place: str = field(default="")
+    place: str = ""
+    inherits_retry: bool = False
 
     @cached_property
     def inputs(self) -> dict[str, Port]:
@@ -233,6 +243,7 @@ class Pipeline:
                 if task.component is not None and task.component.name not in seen:
                     seen.add(task.component.name)
                     task.component.place = task.place[-_LONGEST_PLACE:]
+                    task.component.inherits_retry = "retryPolicy" in task.data or task.parent.inherits_retry
                     pending.append(task.component)
         self.used = seen
 
@@ -251,10 +262,11 @@ class Pipeline:
 
     @property
     def pod_tasks(self) -> Iterator[tuple[Task, Executor]]:
-        """The tasks that run in a container, with it."""
+        """The tasks that run in a pod of their own, with their executor."""
         for task in self.tasks:
-            if task.executor is not None and task.executor.container is not None:
-                yield task, task.executor
+            executor = task.executor
+            if executor is not None and executor.container is not None and not executor.is_stub:
+                yield task, executor
 
 
 def constant(argument: Any) -> Any:
