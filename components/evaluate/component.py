@@ -31,9 +31,9 @@ def evaluate(
 ) -> NamedTuple("Outputs", [("approved", bool), ("reasons", str)]):
     """Scores a model on the untouched test split and decides whether it may become the champion.
 
-    The gate has two parts: thresholds, and the registered champion scored on the same rows with a paired bootstrap.
-    A champion that has seen test rows in its training, lacks a column, or differs in task, target or classes is not
-    comparable. With no champion yet, the thresholds alone decide.
+    The gate has two parts: thresholds, and the registered champion scored on the same rows with a paired
+    bootstrap. A champion that has seen test rows in its training, lacks a column, or differs in task, target
+    or classes is not comparable. With no champion yet, the thresholds alone decide.
 
     Args:
         model: The model from train.
@@ -47,8 +47,9 @@ def evaluate(
         thresholds: Conditions that must all hold, such as roc_auc >= 0.80.
         champion_metric: Metric that champion and challenger are compared by; auto is roc_auc for binary,
             roc_auc_ovr for multiclass and rmse for regression.
-        min_improvement: By how much the challenger must be better than the champion, in units of the metric. At 0 it
-            must not be worse beyond doubt: it is refused when the paired interval lies wholly on the worse side.
+        min_improvement: By how much the challenger must be better than the champion, in units of the metric.
+            At 0 it must not be worse beyond doubt: it is refused when the paired interval lies wholly on the
+            worse side.
         on_incomparable: reject, or thresholds: what decides when the champion is not comparable.
         slices: Columns by whose values the metrics are also reported.
         confidence: Coverage of the intervals, between 0 and 1.
@@ -59,6 +60,13 @@ def evaluate(
     Returns:
         approved: Whether the model may become the champion.
         reasons: Why, one reason a line.
+
+    Raises:
+        ParameterError: A threshold, metric, slice or another parameter is not one that this task has.
+        SplitError: The test split has one class only.
+        SchemaError: The test split does not have the columns that the model was trained on.
+        TrackingError: MLflow cannot be reached, or in a pod none is configured.
+        StorageError: The disk is full or cannot be written.
     """
     from kfp_lifecycle.components.evaluate.step import evaluate_step
 

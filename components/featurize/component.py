@@ -55,6 +55,12 @@ def featurize(
         date_parts: Parts taken from dates and timestamps: year, month, day, weekday, hour, minute, dayofyear.
         overrides: The choices above by column, as one JSON object: {"tenure": {"scale": "none"}}.
         seed: Seed of the cross-fitting that target encoding uses on the training rows.
+
+    Raises:
+        ParameterError: A parameter is of the wrong type, out of range, or names a column that is not there.
+        ExpressionError: An expression of derive does not parse, or reaches outside the row.
+        SchemaError: The rows are not what the schema says.
+        StorageError: The disk is full or cannot be written.
     """
     from kfp_lifecycle.components.featurize.step import featurize_step
 

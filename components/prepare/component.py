@@ -75,6 +75,16 @@ def prepare(
         split_column: The time or group column of a time or group split.
         test_size: Share of rows in the test split, between 0 and 1.
         seed: Salt of the row hash that decides a row's side; the same seed gives the same split.
+
+    Raises:
+        SourceError: The source is missing, empty or damaged, or its format or encoding is another.
+        ParameterError: A parameter is of the wrong type, out of range, or names a column that is not there.
+        SchemaError: Column names are repeated, files differ in columns, or a value does not fit its type.
+        TargetError: The target is missing, constant, all null, or does not fit the task.
+        RuleError: The data breaks min_rows, max_categories or one of the rules.
+        SplitError: The rows cannot be split as asked, such as a class with one member.
+        ExpressionError: target_expression does not parse, or reaches outside the row.
+        StorageError: The disk is full or cannot be written.
     """
     from kfp_lifecycle.components.prepare.step import prepare_step
 

@@ -26,8 +26,8 @@ def register(
 ) -> NamedTuple("Outputs", [("model_version", str), ("model_uri", str), ("aliases", str)]):
     """Puts a model into the MLflow registry, with its metrics and where it came from.
 
-    The new version is the challenger; an approved one is the champion as well. Run again with the same model, it
-    finds the version it made and adds none.
+    The new version is the challenger; an approved one is the champion as well. Run again with the same model,
+    it finds the version it made and adds none.
 
     Args:
         model: The model from train.
@@ -47,6 +47,11 @@ def register(
         model_version: The version's number in the registry.
         model_uri: The version as MLflow names it, models:/name/version.
         aliases: The aliases that it holds now, separated by commas.
+
+    Raises:
+        ParameterError: The evaluation is not one that evaluate wrote.
+        RegistryError: The registry refuses the name, the model or an alias.
+        TrackingError: MLflow cannot be reached, or in a pod none is configured.
     """
     from kfp_lifecycle.components.register.step import register_step
 

@@ -55,6 +55,14 @@ def train(
 
     Returns:
         mlflow_run_id: The MLflow run that holds parameters, metrics and model.
+
+    Raises:
+        EstimatorError: The estimator cannot be imported, takes no such parameter, or cannot be fitted.
+        ParameterError: A parameter is of the wrong type or out of range, or class_weight names no class.
+        SplitError: There are too few rows, classes, groups or moments for the folds.
+        SchemaError: The inputs do not belong together.
+        TrackingError: MLflow cannot be reached, or in a pod none is configured.
+        StorageError: The disk is full or cannot be written.
     """
     from kfp_lifecycle.components.train.step import train_step
 
