@@ -24,7 +24,7 @@ from kfp_lifecycle.components.shared.inference.expressions import (
     without_zone,
 )
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, Column, TableSchema
-from kfp_lifecycle.components.shared.inference.settle import settle, settled_column
+from kfp_lifecycle.components.shared.inference.settle import column_settling, settle
 
 #: Whether a row is in the test split: a column beside the source's while the splits are written.
 SIDE = "_row_is_test"
@@ -148,7 +148,7 @@ def _settling(raw: pl.LazyFrame, found: list[Found], options: Options) -> dict[s
     # Called for the check that it makes; the expressions are put together below.
     settle(raw, reading, [column.name for column in reading.columns if column.name not in as_is])
     return {
-        c.name: pl.col(c.name) if c.name in as_is else settled_column(c, types[c.name], reading).value
+        c.name: pl.col(c.name) if c.name in as_is else column_settling(c, types[c.name], reading).value
         for c in reading.columns
     }
 

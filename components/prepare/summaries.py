@@ -139,7 +139,9 @@ def _summary(
 ) -> Summary:
     missing, categories = facts["missing"], None
     if drawn is not None:
-        distinct, exact = drawn.drop_nulls().n_unique(), drawn.len() == rows
+        distinct = drawn.drop_nulls().n_unique()
+        is_full = column.type == "integer" and distinct and distinct == facts["max"] - facts["min"] + 1
+        exact = drawn.len() == rows or bool(is_full)
     elif counts is not None:
         distinct, exact = counts.height, True
         if column.type == "string" and distinct <= LISTED_CATEGORIES:

@@ -2,17 +2,21 @@
 
 The same function runs when a table is prepared and inside every model that serves, so the two cannot
 differ. It looks at one row at a time and knows the data only through the schema.
+
+A column settles in two steps. Cleaning makes null of what means missing and keeps the source's type;
+conversion gives a clean value the schema's type, and null where it has none. So a value is refused if it is
+clean and has no conversion, and neither step is run twice to find out.
 """
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 
-from .errors import SchemaError
+from .errors import SchemaError, did_you_mean
 from .schema import Column, TableSchema
 
 #: The Polars type of each type in :data:`.schema.TYPES`.
@@ -29,22 +33,30 @@ DTYPES: dict[str, pl.DataType] = {
 _AWARE = ("%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z")
 _NAIVE = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 
+#: Not a number, as text in a column of numbers.
+_NAN = ("nan", "NaN", "NAN", "+nan", "-nan")
+
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
 @dataclass(frozen=True)
-class Settled:
+class Settling:
     """How one column settles.
 
     Args:
-        value: The settled value; null where it is missing, of no meaning where it is bad.
-        bad: True where the source has a value that cannot be settled; None where that cannot happen.
-        cause: What is wrong with such a value.
+        clean: The source's value, null where it is missing.
+        convert: Makes of a clean value the settled one, null where there is none.
+        cause: What a clean value without a settled one is; None where every clean value has one.
     """
 
-    value: pl.Expr
-    bad: pl.Expr | None = None
-    cause: str = ""
+    clean: pl.Expr
+    convert: Callable[[pl.Expr], pl.Expr]
+    cause: str | None = None
+
+    @property
+    def value(self) -> pl.Expr:
+        """The source's value settled."""
+        return self.convert(self.clean)
 
 
 def settle(frame: Frame, schema: TableSchema, columns: Sequence[str] | None = None) -> Frame:
@@ -71,17 +83,18 @@ def settle(frame: Frame, schema: TableSchema, columns: Sequence[str] | None = No
         columns = [column.name for column in schema.columns if column.name in types]
     if absent := [name for name in columns if name not in types]:
         raise SchemaError(
-            f"The rows have no column {', '.join(map(repr, absent))}.",
-            f"Pass every column asked for; the rows have: {', '.join(list(types)[:20])}.",
+            f"The rows have no column {', '.join(map(repr, absent))}.", did_you_mean(absent[0], types)
         )
-    settled = {name: settled_column(schema.column(name), types[name], schema) for name in columns}
-    check = any_bad(settled)
-    if check is not None and _first(frame.select(check)):
-        _refuse(frame, schema, settled)
-    return frame.select(**{name: column.value for name, column in settled.items()})
+    settlings = {name: column_settling(schema.column(name), types[name], schema) for name in columns}
+    clean = frame.select(**{name: settling.clean for name, settling in settlings.items()})
+    settled = clean.select(**{name: settling.convert(pl.col(name)) for name, settling in settlings.items()})
+    checked = {name: settling for name, settling in settlings.items() if settling.cause is not None}
+    for name in _refused(clean, settled, checked):
+        raise _refusal(clean, schema.column(name), settlings[name])
+    return settled
 
 
-def settled_column(column: Column, source: pl.DataType, schema: TableSchema) -> Settled:
+def column_settling(column: Column, source: pl.DataType, schema: TableSchema) -> Settling:
     """How ``column`` settles when it comes as the Polars type ``source``.
 
     Raises:
@@ -94,42 +107,7 @@ def settled_column(column: Column, source: pl.DataType, schema: TableSchema) -> 
         false_value=column.false_value,
         time_format=column.time_format,
     )
-    return _settled(what, source, tuple(schema.missing_values))
-
-
-# Building the expressions costs more than running them on the one row of a request.
-@functools.lru_cache(maxsize=4096)
-def _settled(column: Column, source: pl.DataType, missing_values: tuple[str, ...]) -> Settled:
-    raw = pl.col(column.name)
-    if source == pl.Null:
-        return Settled(raw.cast(DTYPES[column.type]))
-    if source in (pl.Categorical, pl.Enum):
-        source, raw = pl.String(), raw.cast(pl.String)
-    if source == pl.String:
-        return _from_text(column, present_text(raw, missing_values), missing_values)
-    if source.is_numeric():
-        return _from_number(column, raw, source, missing_values)
-    if source == pl.Boolean:
-        return _from_boolean(column, raw)
-    if source == pl.Date or source == pl.Datetime:
-        return _from_time(column, raw, source)
-    if source == pl.Time and column.type == "string":
-        return Settled(raw.cast(pl.String))
-    raise _wrong_type(column, source)
-
-
-def any_bad(settled: dict[str, Settled]) -> pl.Expr | None:
-    """Whether any value in the frame cannot be settled, as one Boolean; None where none can be."""
-    checks = [column.bad for column in settled.values() if column.bad is not None]
-    return pl.any_horizontal(checks).any().alias("bad") if checks else None
-
-
-def refusal(column: Column, example: object, cause: str) -> SchemaError:
-    """The error for a value that cannot be settled."""
-    return SchemaError(
-        f"Column {column.name!r} is {column.type}, but has {example!r}, which is {cause}.",
-        "Mend it, let it mean missing (missing_values) or give the column another type (column_types).",
-    )
+    return _column_settling(what, source, tuple(schema.missing_values))
 
 
 def present_text(raw: pl.Expr, missing_values: Sequence[str]) -> pl.Expr:
@@ -153,11 +131,8 @@ def parse_time(text: pl.Expr, time_format: str | None = None) -> pl.Expr:
     """
     if time_format is not None:
         moment = text.str.to_datetime(time_format, strict=False, time_unit="us")
-        return (
-            moment.dt.convert_time_zone("UTC")
-            if _has_offset(time_format)
-            else moment.dt.replace_time_zone("UTC")
-        )
+        has_offset = any(mark in time_format for mark in ("%z", "%:z", "%#z", "%+"))
+        return moment.dt.convert_time_zone("UTC") if has_offset else moment.dt.replace_time_zone("UTC")
     spaced = text.str.replace(r"^(\S{10})[Tt]", "${1} ")
     aware = [spaced.str.to_datetime(form, strict=False, time_unit="us") for form in _AWARE]
     naive = [spaced.str.to_datetime(form, strict=False, time_unit="us") for form in _NAIVE]
@@ -171,113 +146,140 @@ def parse_date(text: pl.Expr, time_format: str | None = None) -> pl.Expr:
     return pl.coalesce(text.str.to_date("%Y-%m-%d", strict=False), parse_time(text).dt.date())
 
 
-def _has_offset(time_format: str) -> bool:
-    return any(mark in time_format for mark in ("%z", "%:z", "%#z", "%+"))
+# Building the expressions costs more than running them on the one row of a request.
+@functools.lru_cache(maxsize=4096)
+def _column_settling(column: Column, source: pl.DataType, missing_values: tuple[str, ...]) -> Settling:
+    raw = pl.col(column.name)
+    if source == pl.Null:
+        return Settling(raw.cast(DTYPES[column.type]), _as_it_is)
+    if source in (pl.Categorical, pl.Enum):
+        source, raw = pl.String(), raw.cast(pl.String)
+    if source == pl.String:
+        return _from_text(column, raw, missing_values)
+    if source.is_numeric():
+        return _from_number(column, raw, source, missing_values)
+    if source == pl.Boolean and column.type not in ("date", "timestamp"):
+        return Settling(raw, lambda value: value.cast(DTYPES[column.type]))
+    if isinstance(source, (pl.Date, pl.Datetime)):
+        return _from_time(column, raw, source)
+    if source == pl.Time and column.type == "string":
+        return Settling(raw.cast(pl.String), _as_it_is)
+    raise _wrong_type(column, source)
 
 
-def _from_text(column: Column, text: pl.Expr, missing_values: Sequence[str]) -> Settled:
+def _as_it_is(value: pl.Expr) -> pl.Expr:
+    return value
+
+
+def _from_text(column: Column, raw: pl.Expr, missing_values: Sequence[str]) -> Settling:
     if column.type == "string":
-        return Settled(text)
+        return Settling(present_text(raw, missing_values), _as_it_is)
     if column.type in ("integer", "number"):
+        text = present_text(raw, (*missing_values, *_NAN))
         # The text "-999.0" is missing where "-999" is.
-        text = _without(missing_values, text, parse_number(text))
-        return _number(column, parse_number(text), text, exact=text)
+        clean = _without(_as_numbers(missing_values), text, parse_number(text))
+        if column.type == "number":
+            return Settling(clean, lambda value: _finite(parse_number(value)), "no finite number")
+        return Settling(clean, _whole_of_text, "no integer of 64 bits")
+    text = present_text(raw, missing_values)
     if column.type == "boolean":
-        value = _boolean_of_text(column, text)
-        cause = "neither of its two values"
-    elif column.type == "date":
-        value, cause = parse_date(text, column.time_format), _no_time("date", column)
-    else:
-        value, cause = parse_time(text, column.time_format), _no_time("timestamp", column)
-    return Settled(value, text.is_not_null() & value.is_null(), cause)
+        return Settling(text, functools.partial(_boolean_of_text, column), "neither of its two values")
+    cause = f"no {column.type} of the form {column.time_format or 'ISO 8601'}"
+    parse = parse_date if column.type == "date" else parse_time
+    return Settling(text, lambda value: _in_calendar(parse(value, column.time_format)), cause)
 
 
-def _no_time(kind: str, column: Column) -> str:
-    return f"no {kind} of the form {column.time_format or 'ISO 8601'}"
-
-
-def _boolean_of_text(column: Column, text: pl.Expr) -> pl.Expr:
-    # "true" and "false" are how a settled boolean is written as text again.
-    lower = text.str.to_lowercase()
-    true = {"true", (column.true_value or "true").lower()}
-    false = {"false", (column.false_value or "false").lower()}
-    return pl.when(lower.is_in(sorted(true))).then(True).when(lower.is_in(sorted(false))).then(False)
-
-
-def _from_number(column: Column, raw: pl.Expr, source: pl.DataType, missing_values: Sequence[str]) -> Settled:
-    raw = _without(missing_values, raw, raw.cast(pl.Float64))
+def _from_number(
+    column: Column, raw: pl.Expr, source: pl.DataType, missing_values: Sequence[str]
+) -> Settling:
+    known = raw.fill_nan(None) if source.is_float() else raw
+    clean = _without(_as_numbers(missing_values), known, raw.cast(pl.Float64))
     if column.type == "string":
-        return Settled(_number_as_text(raw, source))
+        return Settling(clean, functools.partial(_text_of_number, source))
     if column.type == "boolean":
-        raw = raw.fill_nan(None) if source.is_float() else raw
-        value: pl.Expr = pl.when(raw == 1).then(True).when(raw == 0).then(False)
-        return Settled(value, raw.is_not_null() & value.is_null(), "neither 0 nor 1")
-    if column.type not in ("integer", "number"):
+        return Settling(
+            clean,
+            lambda value: pl.when(value == 1).then(True).when(value == 0).then(False),
+            "neither 0 nor 1",
+        )
+    if column.type == "number":
+        is_finite = source.is_integer() or source.is_decimal()
+        return Settling(
+            clean, lambda value: _finite(value.cast(pl.Float64)), None if is_finite else "infinite"
+        )
+    if column.type != "integer":
         raise _wrong_type(column, source)
-    if source.is_integer() and column.type == "integer":
-        value = raw.cast(pl.Int64, strict=False)
+    if source.is_integer():
         fits = source not in (pl.UInt64, pl.Int128, pl.UInt128)
-        return Settled(value, None if fits else raw.is_not_null() & value.is_null(), "no 64-bit integer")
-    if source.is_float() and column.type == "number":
-        return Settled(raw.cast(pl.Float64).fill_nan(None), raw.is_infinite(), "infinite")
-    return _number(column, raw.cast(pl.Float64), raw, exact=raw if source.is_integer() else None)
+        cause = None if fits else "no integer of 64 bits"
+        return Settling(clean, lambda value: value.cast(pl.Int64, strict=False), cause)
+    return Settling(clean, lambda value: _whole(value.cast(pl.Float64)), "no integer of 64 bits")
 
 
-def _without(missing_values: Sequence[str], raw: pl.Expr, number: pl.Expr) -> pl.Expr:
+def _from_time(column: Column, raw: pl.Expr, source: pl.Date | pl.Datetime) -> Settling:
+    cause = "outside the years 1 to 9999"
+    if column.type == "string":
+        return Settling(raw, lambda value: _in_calendar(value).cast(pl.String), cause)
+    if column.type not in ("date", "timestamp"):
+        raise _wrong_type(column, source)
+
+    def convert(value: pl.Expr) -> pl.Expr:
+        zone = source.time_zone if isinstance(source, pl.Datetime) else None
+        moment = _in_calendar(value).cast(pl.Datetime("us", zone))
+        moment = moment.dt.convert_time_zone("UTC") if zone else moment.dt.replace_time_zone("UTC")
+        return moment if column.type == "timestamp" else moment.dt.date()
+
+    return Settling(raw, convert, cause)
+
+
+def _as_numbers(texts: Sequence[str]) -> list[float]:
+    """The numbers among ``texts``."""
+    numbers = []
+    for text in texts:
+        try:
+            numbers.append(float(text))
+        except ValueError:
+            continue
+    return [number for number in numbers if not math.isnan(number)]
+
+
+def _without(missing: Sequence[float], raw: pl.Expr, number: pl.Expr) -> pl.Expr:
     """``raw``, null where ``number`` is one of the numbers that mean missing."""
-    missing = [value for value in map(_as_number, missing_values) if value is not None]
     return pl.when(number.is_in(missing).not_().fill_null(True)).then(raw) if missing else raw
 
 
-def _as_number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return None if math.isnan(number) else number
+def _finite(number: pl.Expr) -> pl.Expr:
+    return pl.when(number.is_finite()).then(number)
 
 
-def _number(column: Column, number: pl.Expr, raw: pl.Expr, exact: pl.Expr | None) -> Settled:
-    """Settles a Float64; ``exact`` is where an integer beyond 2**53 can be read from without rounding."""
-    wrong = raw.is_not_null() & (number.is_finite() | number.is_nan()).not_().fill_null(True)
-    if column.type == "number":
-        return Settled(pl.when(number.is_finite()).then(number), wrong, "infinite or no number")
-    whole = pl.when(number == number.floor()).then(number).cast(pl.Int64, strict=False)
-    value = whole if exact is None else pl.coalesce(exact.cast(pl.Int64, strict=False), whole)
-    broken = value.is_null() & number.is_not_nan()
-    return Settled(value, wrong | broken.fill_null(False), "no integer")
+def _whole(number: pl.Expr) -> pl.Expr:
+    """A Float64 without a fraction as Int64; null for any other."""
+    return pl.when(number == number.floor()).then(number).cast(pl.Int64, strict=False)
 
 
-def _number_as_text(raw: pl.Expr, source: pl.DataType) -> pl.Expr:
+def _whole_of_text(text: pl.Expr) -> pl.Expr:
+    # Beyond 2**53 a Float64 would round.
+    return pl.coalesce(text.cast(pl.Int64, strict=False), _whole(parse_number(text)))
+
+
+def _text_of_number(source: pl.DataType, number: pl.Expr) -> pl.Expr:
     if not source.is_float():
-        return raw.cast(pl.String)
+        return number.cast(pl.String)
     # A column of codes with a gap comes out of pandas as floats: 501.0 is the code "501".
-    raw = raw.fill_nan(None)
-    whole = pl.when(raw == raw.floor()).then(raw).cast(pl.Int64, strict=False)
-    return pl.coalesce(whole.cast(pl.String), raw.cast(pl.String))
+    return pl.coalesce(_whole(number).cast(pl.String), number.cast(pl.String))
 
 
-def _from_boolean(column: Column, raw: pl.Expr) -> Settled:
-    if column.type in ("date", "timestamp"):
-        raise _wrong_type(column, pl.Boolean())
-    return Settled(raw.cast(DTYPES[column.type]))
+def _boolean_of_text(column: Column, text: pl.Expr) -> pl.Expr:
+    # "true" and "false" are how a settled boolean is written as text again, 1 and 0 how others write it.
+    lower = text.str.to_lowercase()
+    true = {"true", "1", (column.true_value or "true").lower()}
+    false = {"false", "0", (column.false_value or "false").lower()}
+    return pl.when(lower.is_in(sorted(true))).then(True).when(lower.is_in(sorted(false))).then(False)
 
 
-def _from_time(column: Column, raw: pl.Expr, source: pl.DataType) -> Settled:
-    if isinstance(source, pl.Datetime):
-        zoned = (
-            raw.dt.replace_time_zone("UTC") if source.time_zone is None else raw.dt.convert_time_zone("UTC")
-        )
-        moment = zoned.dt.cast_time_unit("us")
-    else:
-        moment = raw.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    if column.type == "timestamp":
-        return Settled(moment)
-    if column.type == "date":
-        return Settled(moment.dt.date())
-    if column.type == "string":
-        return Settled(raw.cast(pl.String))
-    raise _wrong_type(column, source)
+def _in_calendar(moment: pl.Expr) -> pl.Expr:
+    """A date or timestamp, null outside the years 1 to 9999: Python has none there, and infinity is one."""
+    return pl.when(moment.dt.year().is_between(1, 9999)).then(moment)
 
 
 def _wrong_type(column: Column, source: pl.DataType) -> SchemaError:
@@ -287,17 +289,26 @@ def _wrong_type(column: Column, source: pl.DataType) -> SchemaError:
     )
 
 
-def _refuse(frame: pl.DataFrame | pl.LazyFrame, schema: TableSchema, settled: dict[str, Settled]) -> None:
-    """Raises the error for the first column with a bad value."""
-    for name, column in settled.items():
-        if column.bad is None:
-            continue
-        example = _first(frame.filter(column.bad).select(name).head(1))
-        if example is not None:
-            raise refusal(schema.column(name), example, column.cause)
+def _refused(clean: Frame, settled: Frame, checked: Mapping[str, Settling]) -> list[str]:
+    """The columns in which a clean value has no settled one."""
+    if not checked:
+        return []
+    if isinstance(clean, pl.DataFrame) and isinstance(settled, pl.DataFrame):
+        return [name for name in checked if clean[name].null_count() != settled[name].null_count()]
+    lost = {
+        name: settling.convert(pl.col(name)).null_count() - pl.col(name).null_count()
+        for name, settling in checked.items()
+    }
+    counts: dict[str, int] = clean.lazy().select(**lost).collect(engine="streaming").row(0, named=True)
+    return [name for name, count in counts.items() if count]
 
 
-def _first(frame: pl.DataFrame | pl.LazyFrame) -> object:
-    """The first value of the frame's only column; None where there is no row."""
-    values = frame.collect(engine="streaming") if isinstance(frame, pl.LazyFrame) else frame
-    return values.item(0, 0) if values.height else None
+def _refusal(clean: pl.DataFrame | pl.LazyFrame, column: Column, settling: Settling) -> SchemaError:
+    value = pl.col(column.name)
+    bad = clean.lazy().filter(value.is_not_null() & settling.convert(value).is_null())
+    # As text: Python has no value for every moment.
+    example: Any = bad.select(value.cast(pl.String)).head(1).collect(engine="streaming").item(0, 0)
+    return SchemaError(
+        f"Column {column.name!r} is {column.type}, but has {example!r}, which is {settling.cause}.",
+        "Mend it, let it mean missing (missing_values) or give the column another type (column_types).",
+    )
