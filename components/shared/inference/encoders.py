@@ -46,7 +46,8 @@ class NumberEncoder:
         if self.fill is not None:
             value = value.fill_null(self.fill)
         if (self.centre, self.scale) != (0.0, 1.0):
-            value = (value - self.centre) / self.scale
+            # Not a division: Polars rounds that differently for one row and for many.
+            value = (value - self.centre) * (1 / self.scale)
         return [value.clip(-LARGEST, LARGEST)]
 
 

@@ -20,7 +20,7 @@ MAX_DEPTH = 100
 
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`")
 _CLOCK = re.compile(
-    r"\b(now|today)\s*\(|\b(current_timestamp|current_date|current_time|localtimestamp|localtime)\b", re.I
+    r"\bnow\s*\(|\b(current_timestamp|current_date|current_time|localtimestamp|localtime)\b", re.I
 )
 # Polars' panics are no subclass of Exception.
 _POLARS_PROBLEMS = (
@@ -86,7 +86,8 @@ def derived_column(name: str, sql: str, types: Mapping[str, pl.DataType]) -> tup
     except ExpressionError as error:
         raise ExpressionError(f"Derived column {name!r}: {error.problem}", error.fix) from error
     with running({name: sql}):
-        result = pl.LazyFrame(schema=dict(types)).select(expression.alias(name)).collect_schema()[name]
+        # Running it on no rows finds what the types alone do not.
+        result = pl.DataFrame(schema=dict(types)).select(expression.alias(name)).schema[name]
     kind = _kind(result)
     if kind is None:
         raise ExpressionError(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from .encoders import CategoryEncoder, Encoder, NumberEncoder, number_source
+from .encoders import LARGEST, CategoryEncoder, Encoder, NumberEncoder, number_source
 from .errors import SchemaError
 from .plan import CategoryPlan, NumberPlan, Plan
 from .target_encoding import Floats, encode, held_out
@@ -22,6 +22,9 @@ FOLD = "\0fold"
 MAX_CATEGORIES = 100_000
 #: More features than this out of one column are refused.
 MAX_ONEHOT = 1_000
+
+#: A spread below this is none: one over it would be infinite.
+_SMALLEST = 1e-300
 
 #: An exact median holds its column in memory: so many bytes of columns at a time.
 _MEDIAN_BYTES = 256 * 2**20
@@ -72,7 +75,8 @@ def with_fold(rows: pl.LazyFrame, seed: int) -> pl.LazyFrame:
 
 
 def _fit_numbers(rows: pl.LazyFrame, plans: Sequence[NumberPlan]) -> dict[str, NumberEncoder]:
-    sources = {plan.name: number_source(plan.column, plan.part) for plan in plans}
+    # Within the features' bounds, so that no sum, square or difference is beyond floats.
+    sources = {plan.name: number_source(plan.column, plan.part).clip(-LARGEST, LARGEST) for plan in plans}
     kinds = {"gaps": "null_count", "mean": "mean", "minimum": "min", "maximum": "max"}
     asked = [pl.len().alias("rows")]
     for name, source in sources.items():
@@ -110,19 +114,17 @@ def _number(plan: NumberPlan, found: Mapping[str, Any]) -> NumberEncoder:
     mean = _steady(mean, spread)
     fills = {"mean": mean, "zero": 0.0, "none": None}
     fill = fills[plan.impute] if plan.impute in fills else found[f"median\0{plan.name}"]
-    if fill is not None:
-        fill = min(max(fill, low), high) if plan.impute == "mean" else fill
-        low, high = (min(low, fill), max(high, fill)) if gaps else (low, high)
+    if fill is not None and gaps:
+        low, high = min(low, fill), max(high, fill)
         mean, spread = _filled(mean, spread, found["rows"] - gaps, fill, gaps)
-    centre, scale = {"standard": (mean, spread), "minmax": (low, high - low), "none": (0.0, 1.0)}[plan.scale]
-    # A constant column keeps its scale; so does one whose moments are beyond floats.
-    if low == high:
-        scale = 1.0
-    if not (scale > 0 and math.isfinite(centre) and math.isfinite(scale)):
-        centre, scale = 0.0, 1.0
-    return NumberEncoder(
-        plan.name, plan.column, plan.part, fill, _steady(centre, scale), _steady(scale, scale)
-    )
+    centre, scale = 0.0, 1.0
+    if plan.scale == "standard":
+        centre, scale = _steady(mean, spread), _steady(spread, spread)
+    elif plan.scale == "minmax":
+        centre, scale = low, high - low
+    # A constant column keeps its scale, whatever rounding makes of its spread.
+    scale = scale if low < high and scale > _SMALLEST else 1.0
+    return NumberEncoder(plan.name, plan.column, plan.part, fill, centre, scale)
 
 
 def _filled(mean: float, spread: float, count: int, fill: float, gaps: int) -> tuple[float, float]:
@@ -135,9 +137,13 @@ def _filled(mean: float, spread: float, count: int, fill: float, gaps: int) -> t
 
 def _steady(value: float, spread: float) -> float:
     """``value`` to ten digits of ``spread``: the order in which threads add must not change a stored file."""
-    if not (math.isfinite(value) and math.isfinite(spread) and spread > 0):
+    if spread <= _SMALLEST:
         return value
-    return round(value, 9 - math.floor(math.log10(spread)))
+    return float(f"{value:.{max(1, 10 + _digits(value) - _digits(spread))}g}")
+
+
+def _digits(value: float) -> int:
+    return math.floor(math.log10(abs(value))) if abs(value) > _SMALLEST else -300
 
 
 def _count(rows: pl.LazyFrame, plans: Sequence[CategoryPlan]) -> dict[str, pl.DataFrame]:
@@ -213,7 +219,7 @@ def _by_fold(table: pl.DataFrame, shape: CategoryEncoder, *columns: str) -> list
 
 
 def _stored(encodings: Floats, offset: float) -> list[float]:
-    spread = float(np.abs(encodings).max(initial=0.0))
+    spread = float(np.abs(encodings).max(initial=0.0))  # They are centred, so this is their scale.
     return [_steady(value, spread) + offset for value in encodings.tolist()]
 
 
@@ -223,29 +229,17 @@ def _measures(rows: pl.LazyFrame, plan: Plan) -> tuple[list[str], list[pl.Expr],
     A binary target is measured by its last class in sorted order.
     """
     target = pl.col(plan.target)
+    if _collect(rows.select(target.null_count())).item():
+        raise SchemaError(f"The target {plan.target!r} has missing values.", "Drop these rows first.")
     if plan.task == "regression":
-        number = target.cast(pl.Float64)
-        asked = {"gaps": target.null_count(), "mean": number.mean(), "spread": number.std(ddof=0)}
-        gaps, mean, spread = _collect(rows.select(**asked)).row(0)
-        labels: list[str | None] = [None] if gaps else [""]
-    else:
-        label = target.cast(pl.String).alias("label")
-        labels = _collect(rows.select(label).unique())["label"].sort().to_list()
-    if None in labels:
-        raise SchemaError(
-            f"The target {plan.target!r} has missing values.", "Drop these rows before fitting."
-        )
-    if plan.task == "regression":
-        offset = _steady(mean, spread or 0.0)
-        if not math.isfinite(offset):
-            raise SchemaError(
-                f"The target {plan.target!r} is too large to average.", "Give it in a larger unit."
-            )
+        number = target.cast(pl.Float64).clip(-LARGEST, LARGEST)
+        mean, spread = _collect(rows.select(mean=number.mean(), spread=number.std(ddof=0))).row(0)
+        offset = _steady(mean, spread)
         return [], [number - offset], offset
-    classes = [str(label) for label in labels]
-    several = classes if len(classes) > 2 else []
-    measured = several or classes[-1:]
-    return several, [(target.cast(pl.String) == name).cast(pl.Float64) for name in measured], 0.0
+    label = target.cast(pl.String)
+    labels = _collect(rows.select(label.unique())).to_series().sort().to_list()
+    several = labels if len(labels) > 2 else []
+    return several, [(label == name).cast(pl.Float64) for name in several or labels[-1:]], 0.0
 
 
 def _collect(query: pl.LazyFrame) -> pl.DataFrame:

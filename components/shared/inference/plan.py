@@ -131,7 +131,7 @@ def sql_types(kinds: Mapping[str, str]) -> dict[str, pl.DataType]:
 def typed(frame: Frame, kinds: Mapping[str, str], keep: tuple[str, ...] = ()) -> Frame:
     """The named columns of a settled frame, in the types that derived columns see.
 
-    Narrower types of the same kind (a pandas frame's, an all-null column) are widened.
+    Other types of the same kind, as a pandas frame has them, and all-null columns are cast.
 
     Args:
         frame: A frame with at least these columns.
@@ -164,4 +164,6 @@ def _is_kind(have: pl.DataType, kind: str) -> bool:
         return have.is_numeric()
     if kind == "string":
         return have in (pl.String, pl.Categorical, pl.Enum)
+    if kind == "date" and have == pl.Datetime:
+        return True
     return have == (pl.Datetime if kind == "timestamp" else DTYPES[kind])

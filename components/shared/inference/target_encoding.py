@@ -45,8 +45,9 @@ def _variances(counts: Floats, sums: Floats, squares: Floats) -> tuple[float, fl
     rows, groups = n.sum(), len(n)
     if groups < 2 or rows <= groups:
         return 0.0, 0.0
-    inside = max(float((squares[seen] - s**2 / n).sum()), 0.0)
-    among = float((s**2 / n).sum() - s.sum() ** 2 / rows)
+    with np.errstate(over="ignore", invalid="ignore"):
+        inside = max(float((squares[seen] - s**2 / n).sum()), 0.0)
+        among = float((s**2 / n).sum() - s.sum() ** 2 / rows)
     within = inside / (rows - groups)
     size = (rows - (n**2).sum() / rows) / (groups - 1)
     between = (among / (groups - 1) - within) / size
