@@ -18,6 +18,7 @@ setup(
     package_data={
         "kfp_lifecycle.compiled": ["**/*.yaml", "*.json"],
         "kfp_lifecycle.pipelines": ["params/*.yaml"],
-        "": ["py.typed", "*.html", "*.css", "*.j2"],
+        "kfp_lifecycle.compiler": ["templates/**/*.j2"],
+        "": ["py.typed", "*.html", "*.css"],
     },
 )
