@@ -13,16 +13,18 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from kfp_lifecycle.components.shared.errors import ParameterError
 from kfp_lifecycle.runner.errors import PipelineFileError
 from kfp_lifecycle.runner.events import State
-from kfp_lifecycle.runner.logs import exit_reason, is_signal, last_error, plain
+from kfp_lifecycle.runner.logs import ended_by, last_error, plain
 from kfp_lifecycle.runner.parameters import MAX_ARGUMENT_BYTES
 from kfp_lifecycle.runner.record import redacted, storage_errors
 from kfp_lifecycle.runner.session import Session
@@ -192,12 +194,18 @@ def _task_handler(session: Session) -> type[Any]:
             if step.exit_code == 0:
                 step.error = ""
                 return status.Status.SUCCESS
-            reason = exit_reason(step.exit_code)
-            said = "" if is_signal(step.exit_code) else last_error(log)
-            step.error = redacted(said or f"It ended with {reason} and printed nothing.")
+            step.error = redacted(_reason(step.exit_code, log))
             return status.Status.FAILURE
 
     return StepProcess
+
+
+def _reason(code: int, log: Path) -> str:
+    """Why a step failed, in a line."""
+    if (by := ended_by(code)) is not None:
+        memory = ", as when the machine runs out of memory" if by is signal.SIGKILL else ""
+        return f"It was killed by {by.name}{memory}."
+    return last_error(log) or f"It ended with exit code {code} and printed nothing."
 
 
 def _check_length(step: str, command: list[str]) -> None:
@@ -224,7 +232,7 @@ def with_this_python(command: list[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def logging_to(path: Any) -> Iterator[None]:
+def logging_to(path: Path) -> Iterator[None]:
     """For the block, what kfp.local logs and warns of goes into the file at ``path``, and nowhere else.
 
     Raises:
@@ -233,7 +241,7 @@ def logging_to(path: Any) -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     with storage_errors(path):
-        file = logging.FileHandler(path, encoding="utf-8")
+        file = _File(path, encoding="utf-8")
     file.setFormatter(_Plain("%(asctime)s %(levelname)s %(message)s"))
     root.handlers[:] = [file]
     root.setLevel(logging.INFO)
@@ -244,7 +252,13 @@ def logging_to(path: Any) -> Iterator[None]:
         logging.captureWarnings(False)
         root.handlers[:] = handlers
         root.setLevel(level)
-        file.close()
+        with contextlib.suppress(OSError):
+            file.close()
+
+
+class _File(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
+        """Nothing: a full disk ends the run at what matters more, and not with tracebacks on the terminal."""
 
 
 class _Plain(logging.Formatter):

@@ -1,5 +1,6 @@
 """Reading a step's log from its end: the line it is at, and the line that says why it failed."""
 
+import contextlib
 import re
 import signal
 from pathlib import Path
@@ -40,21 +41,14 @@ def last_error(log: Path) -> str:
         for line in lines[starts[-1] + 1 :]:
             if line.strip() and len(line) - len(line.lstrip()) <= indent:
                 return line.strip()
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return last_line(log)
 
 
-def exit_reason(code: int) -> str:
-    """How a process ended, by its exit code; a shell reports a child's signal as 128 and its number."""
-    number = -code if code < 0 else code - 128
-    if number in {int(known) for known in signal.Signals}:
-        killed = f"killed by {signal.Signals(number).name}"
-        return f"{killed}, as when the machine runs out of memory" if number == signal.SIGKILL else killed
-    return f"exit code {code}"
-
-
-def is_signal(code: int) -> bool:
-    """Whether a process with this exit code was ended by a signal."""
-    return exit_reason(code) != f"exit code {code}"
+def ended_by(code: int) -> signal.Signals | None:
+    """The signal that ended a process with this exit code; a shell reports a child's as 128 and more."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code if code < 0 else code - 128)
+    return None
 
 
 def _tail(log: Path, size: int) -> str:

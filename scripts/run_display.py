@@ -165,7 +165,8 @@ def _print_result(console: Console, run: RunResult) -> None:
 
 
 def _title(run: RunResult) -> Text:
-    return Text(run.title, "bold").append(f"  {_shown(run.output_dir)}", "not bold dim")
+    title = Text(run.title, "bold", no_wrap=True, overflow="ellipsis")
+    return title.append(f"  {_shown(run.output_dir)}", "not bold dim")
 
 
 def _ending(run: RunResult) -> Text:
@@ -229,7 +230,7 @@ def _metrics(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if f"{name}_low" in found and f"{name}_high" in found:
             text += f" [{_value(found[f'{name}_low'])}, {_value(found[f'{name}_high'])}]"
         if end == "mean" and f"{base}_std" in found:
-            name, text = base, f"{text} ± {_value(found[f'{base}_std'])}"
+            name, text = base, f"{text} ± {found[f'{base}_std']:.2g}"
         yield name, text
 
 
