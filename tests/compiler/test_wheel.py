@@ -1,0 +1,73 @@
+"""The wheel holds all that the compiler needs, and works on a repository that is not this one."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.repositories import ROOT, copy_of_this, files
+
+RUN = "import sys; sys.argv[0] = 'kfp-lifecycle'; from kfp_lifecycle.scripts.app import main; main()"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH with the wheel in it."""
+    copy = copy_of_this(tmp_path_factory.mktemp("wheel") / "copy")
+    shutil.copy(ROOT / "LICENSE", copy)
+    build = [
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "--disable-pip-version-check",
+        "-w",
+        "dist",
+        ".",
+    ]
+    subprocess.run([sys.executable, "-m", *build], cwd=copy, check=True, capture_output=True)
+    (wheel,) = (copy / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(copy / "site")
+    return copy / "site"
+
+
+def command(*arguments: str, cwd: Path, site: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, *arguments],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_compiled_files_are_in_it(installed: Path) -> None:
+    shipped = files(installed / "kfp_lifecycle/compiled")
+    assert {path: text for path, text in shipped.items() if not path.endswith(".py")} == files(
+        ROOT / "compiled"
+    )
+
+
+def test_a_new_component_in_an_empty_repository(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "components").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    said = command("new", "component", "clean_text", cwd=tmp_path, site=installed)
+    assert "compiled/components/clean-text/0.1.0.yaml" in said
+    assert (
+        "from components.clean_text.clean import measure"
+        in (tmp_path / "components/clean_text/step.py").read_text()
+    )
+    for verb in ("compile", "docs"):
+        command(verb, "--check", cwd=tmp_path, site=installed)
+    test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+    surroundings = os.environ | {"PYTHONPATH": f"{installed}:{tmp_path}"}
+    subprocess.run(test, cwd=tmp_path, env=surroundings, check=True, capture_output=True)
