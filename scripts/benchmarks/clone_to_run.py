@@ -12,7 +12,9 @@ def main() -> None:
         log = Path(folder) / "log"
         steps = {
             "git clone": run(["git", "clone", "--quiet", str(ROOT), str(clone)]),
-            "make the environment, install, compile bytecode": run(["make", ".venv/.run"], cwd=clone, log=log),
+            "make the environment, install, compile bytecode": run(
+                ["make", ".venv/.run"], cwd=clone, log=log
+            ),
             "write the demo table": run(["make", "data/churn.csv"], cwd=clone, log=log),
             "run the pipeline": run(["make", "run"], cwd=clone, log=log),
         }

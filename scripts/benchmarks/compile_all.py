@@ -19,7 +19,10 @@ def main() -> None:
         ["import kfp, kfp.dsl, kfp.compiler", f"{bare.seconds:.2f} s", "1"],
         ["kfp-lifecycle compile", f"{ours.seconds:.2f} s", f"{ours.seconds / bare.seconds:.2f}"],
     ]
-    publish("compile_all", table(["process", "time", "ratio"], rows) + f"\n\nMedian of {ROUNDS}, one after the other.")
+    publish(
+        "compile_all",
+        table(["process", "time", "ratio"], rows) + f"\n\nMedian of {ROUNDS}, one after the other.",
+    )
 
 
 if __name__ == "__main__":

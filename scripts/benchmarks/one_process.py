@@ -73,7 +73,9 @@ def _defaults(component: str) -> dict[str, Any]:
     newest = sorted(Path("compiled/components", component).glob("*.yaml"))[-1]
     inputs = yaml.load(newest.read_text(), yaml.CSafeLoader)["root"]["inputDefinitions"]["parameters"]
     return {
-        name: int(value["defaultValue"]) if value["parameterType"] == "NUMBER_INTEGER" else value["defaultValue"]
+        name: int(value["defaultValue"])
+        if value["parameterType"] == "NUMBER_INTEGER"
+        else value["defaultValue"]
         for name, value in inputs.items()
         if "defaultValue" in value
     }

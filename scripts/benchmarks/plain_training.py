@@ -112,7 +112,9 @@ def main(source: str, output: str, samples: int = 1000) -> None:
     folds = StratifiedKFold(5, shuffle=True, random_state=42)
 
     mlflow.set_tracking_uri(f"sqlite:///{folder.resolve()}/mlflow.db")
-    experiment = mlflow.create_experiment("churn", artifact_location=(folder / "artifacts").resolve().as_uri())
+    experiment = mlflow.create_experiment(
+        "churn", artifact_location=(folder / "artifacts").resolve().as_uri()
+    )
     mlflow.set_experiment(experiment_id=experiment)
     with mlflow.start_run():
         out_of_fold = cross_val_predict(build(X), X, y, cv=folds, method="predict_proba")[:, 1]

@@ -45,7 +45,10 @@ def main() -> None:
         ],
     ]
     text = table(["rows", "time", "peak memory", "speed", "memory"], rows)
-    publish("prepare_featurize", f"{text}\n\nMedian of {ROUNDS} for 1 million rows, taking turns; once for 10 million.")
+    publish(
+        "prepare_featurize",
+        f"{text}\n\nMedian of {ROUNDS} for 1 million rows, taking turns; once for 10 million.",
+    )
 
 
 def both(source: Path, folder: Path) -> Measured:
