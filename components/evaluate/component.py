@@ -63,6 +63,7 @@ def evaluate(
 
     Raises:
         ParameterError: A threshold, metric, slice or another parameter is not one that this task has.
+        EstimatorError: The model predicts values that are not finite.
         SplitError: The test split has one class only.
         SchemaError: The test split does not have the columns that the model was trained on.
         TrackingError: MLflow cannot be reached, or in a pod none is configured.

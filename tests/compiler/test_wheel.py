@@ -52,9 +52,14 @@ def command(*arguments: str, cwd: Path, site: Path) -> str:
 
 def test_the_compiled_files_are_in_it(installed: Path) -> None:
     shipped = files(installed / "kfp_lifecycle/compiled")
-    assert {path: text for path, text in shipped.items() if not path.endswith(".py")} == files(
-        ROOT / "compiled"
-    )
+    assert {path: shipped.get(path) for path in files(ROOT / "compiled")} == files(ROOT / "compiled")
+
+
+def test_its_own_code_is_what_runs(installed: Path) -> None:
+    code = "import kfp_lifecycle.compiler.render as found; print(found.__file__)"
+    surroundings = os.environ | {"PYTHONPATH": str(installed)}
+    done = subprocess.run([sys.executable, "-c", code], env=surroundings, capture_output=True, check=True)
+    assert Path(done.stdout.decode().strip()).is_relative_to(installed)
 
 
 def test_a_new_component_in_an_empty_repository(installed: Path, tmp_path: Path) -> None:
