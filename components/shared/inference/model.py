@@ -1,6 +1,5 @@
 """The model as MLflow loads it: raw rows in, predictions out."""
 
-import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,6 @@ import pandas as pd
 import polars as pl
 
 from .columns import PREDICTION, probability_column
-from .errors import LifecycleError
 from .frames import to_polars
 from .labels import own_labels
 from .predict import most_probable, predict_probabilities, predict_values
@@ -20,11 +18,7 @@ from .settle import settle
 from .transform import FeatureTransform
 
 #: Files in a model's data folder.
-SCHEMA, TRANSFORM, DESCRIPTION = "schema.json", "transform.json", "model.json"
-#: The estimator's file by how it is written.
-ESTIMATOR = {"skops": "estimator.skops", "cloudpickle": "estimator.pkl"}
-#: Packages whose own types a skops file may hold. skops refuses all others.
-TRUSTED = ("sklearn.", "numpy.", "scipy.")
+SCHEMA, TRANSFORM, ESTIMATOR = "schema.json", "transform.json", "estimator.pkl"
 
 
 class Model:
@@ -79,30 +73,6 @@ class Model:
 def _load_pyfunc(path: str) -> Model:
     """What ``mlflow.pyfunc.load_model`` calls with the model's data folder."""
     folder = Path(path)
-    description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    return Model(
-        TableSchema.load(folder / SCHEMA),
-        FeatureTransform.load(folder / TRANSFORM),
-        _load_estimator(folder, description["estimator_format"]),
-    )
-
-
-def _load_estimator(folder: Path, written: str) -> Any:
-    file = folder / ESTIMATOR[written]
-    if written == "cloudpickle":
-        with file.open("rb") as stream:
-            return pickle.load(stream)
-    import skops.io
-
-    untrusted = skops.io.get_untrusted_types(file=file)
-    if foreign := foreign_types(untrusted):
-        raise LifecycleError(
-            f"{file} holds types that are none of scikit-learn's: {', '.join(foreign)}.",
-            "The file is not as kfp-lifecycle wrote it: do not load it.",
-        )
-    return skops.io.load(file, trusted=untrusted)
-
-
-def foreign_types(types: list[str]) -> list[str]:
-    """Those of the type names that are not scikit-learn's, NumPy's or SciPy's own."""
-    return [name for name in types if not name.startswith(TRUSTED)]
+    with (folder / ESTIMATOR).open("rb") as file:
+        estimator = pickle.load(file)
+    return Model(TableSchema.load(folder / SCHEMA), FeatureTransform.load(folder / TRANSFORM), estimator)

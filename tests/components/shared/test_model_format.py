@@ -22,14 +22,12 @@ from sklearn.base import clone
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
-    RandomForestClassifier,
 )
 
 from kfp_lifecycle.components.shared.errors import SchemaError
 from kfp_lifecycle.components.shared.inference import model as inference_model
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH
 from kfp_lifecycle.components.shared.model_format import (
-    DATA,
     MAX_HASHES,
     TrainingRows,
     describe,
@@ -255,41 +253,25 @@ def test_times_and_dates_travel_as_text(tmp_path: Path) -> None:
 
 def test_requirements_are_pinned_and_only_what_inference_needs(model: Path) -> None:
     requirements = dict(line.split("==") for line in (model / "requirements.txt").read_text().split())
-    assert set(requirements) == {"mlflow-skinny", "numpy", "pandas", "polars", "scikit-learn", "skops"}
+    assert set(requirements) == {"mlflow-skinny", "numpy", "pandas", "polars", "scikit-learn"}
     assert requirements["polars"] == pl.__version__
 
 
-# The estimator on disk
-
-
-def test_what_is_all_scikit_learn_is_written_without_pickle(model: Path) -> None:
-    data = model / DATA
-    assert json.loads((data / "model.json").read_text())["estimator_format"] == "skops"
-    assert (data / "estimator.skops").exists()
-    assert not list(model.rglob("*.pkl"))
-
-
-def test_another_packages_estimator_is_pickled_and_its_package_required(tmp_path: Path) -> None:
+def test_an_own_estimator_is_loaded_where_it_can_be_imported(tmp_path: Path) -> None:
     rows = pl.DataFrame({"x": np.arange(20.0), "y": np.arange(20.0)})
     folder = saved(prepared(rows, "y", "regression"), tmp_path / "model", Diverging())
-    assert json.loads((folder / DATA / "model.json").read_text())["estimator_format"] == "cloudpickle"
-    assert "cloudpickle==" in (folder / "requirements.txt").read_text()
     assert load_predictor(folder).predict(rows)["prediction"].isna().all()
 
 
-def test_foreign_types_in_the_skops_file_are_not_loaded(model: Path, tmp_path: Path) -> None:
-    import skops.io
-
-    copy = shutil.copytree(model, tmp_path / "model")
-    skops.io.dump(Diverging(), copy / DATA / "estimator.skops")
-    with pytest.raises(Exception, match="none of scikit-learn's: tests"):
-        load_predictor(copy)
-
-
-def test_a_random_forest_of_200_trees_is_written_with_skops(churn: Prepared, tmp_path: Path) -> None:
-    folder = saved(churn, tmp_path / "model", RandomForestClassifier(200, max_depth=5, random_state=1))
-    assert (folder / DATA / "estimator.skops").stat().st_size < 20e6
-    assert len(load_predictor(folder).predict(churn.rows)) == 800
+def test_another_packages_estimator_brings_its_requirement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Any package that is surely here, but does not come with scikit-learn.
+    foreign = type("Foreign", (Diverging,), {"__module__": "pytest"})
+    monkeypatch.setattr(pytest, "Foreign", foreign, raising=False)
+    rows = pl.DataFrame({"x": np.arange(20.0), "y": np.arange(20.0)})
+    folder = saved(prepared(rows, "y", "regression"), tmp_path / "model", foreign())
+    assert f"pytest=={pytest.__version__}" in (folder / "requirements.txt").read_text()
 
 
 # Where and beside what it loads
