@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from kfp_lifecycle.components.shared.errors import SchemaError
+from kfp_lifecycle.components.shared.errors import SchemaError, StorageError
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
 
 
@@ -14,11 +14,22 @@ def scan(path: str | Path) -> pl.LazyFrame:
 
     Raises:
         SchemaError: There is no Parquet file at ``path``.
+        StorageError: A file there is damaged.
     """
     folder = Path(path)
     if not any(folder.glob("*.parquet")):
-        raise SchemaError(f"{folder} holds no Parquet file.", "Pass a Dataset output of prepare or featurize.")
-    return pl.scan_parquet(folder / "*.parquet")
+        raise SchemaError(
+            f"{folder} holds no Parquet file.", "Pass a Dataset output of prepare or featurize."
+        )
+    rows = pl.scan_parquet(folder / "*.parquet")
+    try:
+        # Counts by the files' footers alone; a file that was cut short has none.
+        rows.select(pl.len()).collect()
+    except pl.exceptions.PolarsError as error:
+        raise StorageError(
+            f"{folder} holds a damaged Parquet file: {error}.", "Run the step that wrote it again."
+        ) from error
+    return rows
 
 
 def metadata(rows: int, columns: int, schema: TableSchema) -> dict[str, Any]:
