@@ -21,7 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from kfp_lifecycle.components.shared.errors import ParameterError
+from kfp_lifecycle.components.shared.errors import ParameterError, redact
 from kfp_lifecycle.runner.errors import PipelineFileError
 from kfp_lifecycle.runner.events import State
 from kfp_lifecycle.runner.logs import ended_by, last_error, plain
@@ -189,8 +189,7 @@ def _task_handler(session: Session) -> type[Any]:
             step, log = session.current, session.attempt()
             command = with_this_python(self.full_command)
             _check_length(step.name, command)
-            with storage_errors(log):
-                step.exit_code = session.processes.run(command, {**session.environment, **self.env_vars}, log)
+            step.exit_code = session.processes.run(command, {**session.environment, **self.env_vars}, log)
             if step.exit_code == 0:
                 step.error = ""
                 return status.Status.SUCCESS
@@ -262,7 +261,7 @@ class _File(logging.FileHandler):
 
 
 class _Plain(logging.Formatter):
-    """Without the colours that kfp.local puts around names."""
+    """Without the colours that kfp.local puts around names, and without credentials."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return plain(super().format(record))
+        return redact(plain(super().format(record)))

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from kfp_lifecycle.runner.record import storage_errors
+
 #: How long a step has to end by itself when the run is cancelled.
 GRACE_SECONDS = 5.0
 
@@ -36,10 +38,13 @@ class Processes:
             The exit code, negative for a signal.
 
         Raises:
-            OSError: It cannot be started, or the log cannot be written.
+            OSError: It cannot be started.
+            StorageError: The log cannot be written.
             KeyboardInterrupt: The run was cancelled, before it or meanwhile.
         """
-        with log.open("ab") as out:
+        with storage_errors(log):
+            out = log.open("ab")
+        with out:
             with self._lock:
                 self.check()
                 process = subprocess.Popen(

@@ -1,6 +1,7 @@
 """A run on disk: its folder, and ``run.json``, which says all that is known of it."""
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -152,6 +153,7 @@ def _time(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
+@functools.cache
 def _version(package: str) -> str:
     try:
         return metadata.version(package)

@@ -11,7 +11,7 @@ from typing import Any
 from kfp_lifecycle.components.shared.errors import redact
 from kfp_lifecycle.runner.events import Artifact, Event, EventKind, Observer, RunResult, State, Step
 from kfp_lifecycle.runner.process import Processes
-from kfp_lifecycle.runner.record import link_report, write_record
+from kfp_lifecycle.runner.record import link_report, storage_errors, write_record
 from kfp_lifecycle.runner.values import whole_numbers
 
 
@@ -98,7 +98,7 @@ class Session:
                 self._numbers += 1
                 step.log = self.run.output_dir / "logs" / f"{self._numbers:02d}-{step.file_name}.log"
         else:
-            with step.log.open("a", encoding="utf-8") as log:
+            with storage_errors(step.log), step.log.open("a", encoding="utf-8") as log:
                 log.write(f"\n--- attempt {step.attempts} of {step.retries + 1} ---\n")
         return step.log
 

@@ -1,5 +1,6 @@
 """``kfp-lifecycle run``."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -62,6 +63,8 @@ def run_command(
     from kfp_lifecycle.scripts.process import collector_off
     from kfp_lifecycle.scripts.run_display import show_progress, show_result
 
+    # A step may start a run, but KFP does not load in a process that takes itself for a step.
+    os.environ.pop("_KFP_RUNTIME", None)
     file = load(find(target))
     parameters = read_parameters(file, params, param or [])
     with collector_off():

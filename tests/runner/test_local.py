@@ -410,6 +410,12 @@ def test_nothing_is_printed_and_nothing_is_left_changed(
     assert "\x1b" not in kfp_log
 
 
+def test_what_kfp_logs_shows_no_credentials(run_it: Run) -> None:
+    result = run_it(say, "text=postgresql://me:hidden@example.test/db")
+
+    assert "postgresql://***@example.test/db" in (result.output_dir / "logs" / "kfp.log").read_text()
+
+
 def test_events_tell_a_run_as_it_goes(run_it: Run) -> None:
     seen: list[tuple[Any, ...]] = []
 

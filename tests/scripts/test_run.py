@@ -144,6 +144,12 @@ def test_a_component_runs_alone_by_its_name(compiled: Compile, tmp_path: Path) -
     assert json.loads((tmp_path / "out" / "run.json").read_text())["outputs"] == {"Output": "a=b"}
 
 
+def test_a_step_may_start_a_run(compiled: Compile, tmp_path: Path) -> None:
+    done = command("run", compiled(say), "-p", "text=a", cwd=tmp_path, env={"_KFP_RUNTIME": "true"})
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_ctrl_c_is_130_and_shows_how_far_it_came(compiled: Compile, tmp_path: Path) -> None:
     name = compiled(waiting)
     child = subprocess.Popen(
