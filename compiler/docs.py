@@ -1,4 +1,4 @@
-"""Documents generated from the code: component READMEs, the pipelines' README, the top README's table."""
+"""Documents generated from the code: the READMEs, the pipelines' pictures, the top README's table."""
 
 import inspect
 from collections.abc import Iterable
@@ -8,6 +8,7 @@ from typing import Any
 from kfp_lifecycle.compiler import catalog
 from kfp_lifecycle.compiler.compile import Compiled, compile_repository
 from kfp_lifecycle.compiler.files import GeneratedFile
+from kfp_lifecycle.compiler.graph.pictures import pictures
 from kfp_lifecycle.compiler.render import render
 from kfp_lifecycle.compiler.repository import Repository
 from kfp_lifecycle.compiler.spec import in_order
@@ -71,6 +72,7 @@ def generated_docs(repository: Repository) -> list[GeneratedFile]:
     if pipelines:
         text = render("pipelines_readme.md.j2", pipelines=pipelines)
         files.append(GeneratedFile("pipelines/README.md", text))
+    files += pictures(repository, [c for c in compiled if c.definition.source.kind == "pipeline"])
     return [*files, *_top_readme(repository, _in_order_of_use(components, pipelines))]
 
 
