@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import polars as pl
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
 from kfp_lifecycle.components.shared.inference.columns import PREDICTION, probability_column
@@ -25,9 +25,11 @@ def signature(schema: TableSchema, input_columns: Sequence[str]) -> ModelSignatu
         input_columns: The columns that the model reads.
     """
     columns = [schema.column(name) for name in input_columns]
-    inputs = [ColSpec(_source_type(column), column.name, required=not column.nullable) for column in columns]
-    label = _LABEL_TYPES[own_labels(schema).dtype.kind] if schema.classes else DataType.double
-    outputs = [ColSpec(label, PREDICTION)]
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(_source_type(column), column.name, required=not column.nullable) for column in columns
+    ]
+    kind = _LABEL_TYPES[own_labels(schema).dtype.kind] if schema.classes else DataType.double
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(kind, PREDICTION)]
     outputs += [ColSpec(DataType.double, probability_column(label)) for label in schema.classes]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
@@ -40,7 +42,7 @@ def _source_type(column: Column) -> DataType | AnyType:
     double, NaN as a string). Whether a value fits, the model itself checks, naming column and value.
     """
     text = column.type == "string" and column.source_type in ("", "string")
-    return DataType.string if text and not column.nullable else AnyType()
+    return DataType.string if text and not column.nullable else AnyType()  # type: ignore[no-untyped-call]
 
 
 def as_source(rows: pl.DataFrame, schema: TableSchema, columns: Sequence[str]) -> pd.DataFrame:

@@ -75,7 +75,7 @@ def _binary(y: Array, predicted: Array, probability: Floats) -> dict[str, float]
         "f1": metrics.f1_score(y, predicted, zero_division=0.0),
         "precision": metrics.precision_score(y, predicted, zero_division=0.0),
         "recall": metrics.recall_score(y, predicted, zero_division=0.0),
-        "brier": np.mean((probability - y) ** 2),
+        "brier": np.mean((probability - y.astype(float)) ** 2),
     }
     return {name: float(value) for name, value in values.items() if value is not None}
 

@@ -89,5 +89,6 @@ def set_class_weight(estimator: Any, weight: ClassWeight, path: str) -> bool:
 def row_weights(weight: ClassWeight, codes: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """The weight of each row by its class position, shape ``(n,)``."""
     if isinstance(weight, dict):
-        return np.array([weight[code] for code in range(len(weight))])[codes]
+        by_code = np.array([weight[code] for code in range(len(weight))], dtype=np.float64)
+        return by_code[codes.astype(np.intp)]
     return np.asarray(compute_sample_weight(weight, codes), dtype=np.float64)
