@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from kfp_lifecycle.components.featurize.options import Options
-from kfp_lifecycle.components.shared.errors import ExpressionError, ParameterError, did_you_mean
+from kfp_lifecycle.components.shared.errors import ExpressionError, ParameterError, SchemaError, did_you_mean
 from kfp_lifecycle.components.shared.inference.expressions import derived_column, running
 from kfp_lifecycle.components.shared.inference.plan import (
     CategoryPlan,
@@ -53,7 +53,9 @@ def build_plan(schema: TableSchema, options: Options, train: pl.LazyFrame) -> Pl
         ParameterError: A parameter names a column that is not there or does not suit it, or no column is left
             to learn from.
         ExpressionError: A derived column's expression is refused, or reads the target.
+        SchemaError: A column's name reads as a pattern.
     """
+    _check_patterns([*(column.name for column in schema.columns), *options.derive])
     derived = _derive(schema, options)
     kinds = {column.name: column.type for column in schema.features}
     kinds |= {name: column.kind for name, column in derived.items()}
@@ -80,6 +82,15 @@ def build_plan(schema: TableSchema, options: Options, train: pl.LazyFrame) -> Pl
         task=schema.task,
         parameters=options.to_dict(),
     )
+
+
+def _check_patterns(names: Iterable[str]) -> None:
+    """Refuses names that Polars takes for a pattern of names."""
+    for name in names:
+        if name == "*" or name.startswith("^"):
+            raise SchemaError(
+                f"Column {name!r} cannot be told from a pattern of column names.", "Rename it in the source."
+            )
 
 
 def _derive(schema: TableSchema, options: Options) -> dict[str, Derived]:

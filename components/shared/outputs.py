@@ -91,5 +91,8 @@ def storage_problem(error: BaseException) -> str | None:
         for phrase in (*_FULL.values(), _REFUSED[errno.EROFS]):
             if phrase in text:
                 return phrase
+        # What Polars says when the disk is full at the end of a Parquet file.
+        if "thrift: transport error" in text:
+            return f"a write failed, most likely with {_FULL[errno.ENOSPC]}"
         seen = seen.__cause__ or seen.__context__
     return None

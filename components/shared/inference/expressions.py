@@ -23,13 +23,7 @@ _CLOCK = re.compile(
     r"\bnow\s*\(|\b(current_timestamp|current_date|current_time|localtimestamp|localtime)\b", re.I
 )
 # Polars' panics are no subclass of Exception.
-_POLARS_PROBLEMS = (
-    pl.exceptions.PolarsError,
-    pl.exceptions.PanicException,
-    OverflowError,
-    ValueError,
-    TypeError,
-)
+_POLARS_PROBLEMS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
 def row_expression(sql: str, columns: Collection[str]) -> pl.Expr:
@@ -109,7 +103,7 @@ def running(expressions: Mapping[str, str]) -> Iterator[None]:
     """Turns what Polars raises while it runs derived columns into an error that names them.
 
     Args:
-        expressions: Name to SQL of the derived columns that run.
+        expressions: Name to SQL of the derived columns that run; where there is none, nothing is turned.
 
     Raises:
         ExpressionError: Polars refused a value or a type.
@@ -117,6 +111,8 @@ def running(expressions: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except _POLARS_PROBLEMS as error:
+        if not expressions:
+            raise
         shown = "; ".join(f"{name} = {_short(sql)}" for name, sql in expressions.items())
         raise ExpressionError(
             f"Derived column {shown} cannot be computed: {_said(error)}.",
@@ -127,7 +123,7 @@ def running(expressions: Mapping[str, str]) -> Iterator[None]:
 def _parse(sql: str) -> pl.Expr:
     try:
         return pl.sql_expr(sql)
-    except _POLARS_PROBLEMS as error:
+    except (*_POLARS_PROBLEMS, UnicodeError) as error:
         raise ExpressionError(
             f"Expression {_short(sql)} does not parse: {_said(error)}.",
             "Write one SQL expression over the columns of a row; names with blanks go in double quotes.",

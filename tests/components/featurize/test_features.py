@@ -42,8 +42,10 @@ class Run:
     def artifact(self, name: str) -> SimpleNamespace:
         return SimpleNamespace(path=str(self.folder / name), uri=str(self.folder / name), metadata={})
 
-    def __call__(self, **parameters: Any) -> dict[str, SimpleNamespace]:
+    def __call__(self, outputs: Path | None = None, **parameters: Any) -> dict[str, SimpleNamespace]:
         artifacts = {name: self.artifact(name) for name in ("train", "test", "schema", *OUTPUTS)}
+        for name in OUTPUTS if outputs else ():
+            artifacts[name].path = str(outputs / name)
         featurize.python_func(**artifacts, **parameters)
         return artifacts
 
@@ -194,6 +196,13 @@ def test_after_an_error_no_output_is_left(
         telco(**parameters)
     assert not any((telco.folder / name).exists() for name in OUTPUTS)
     assert sorted(path.name for path in telco.folder.iterdir()) == ["schema", "test", "train"]
+
+
+@pytest.mark.parametrize("derive", [{}, {"total_value": "tenure * monthly_charges"}])
+def test_a_full_disk_leaves_nothing_behind(telco: Run, small_disk: Path, derive: dict[str, str]) -> None:
+    with pytest.raises(StorageError, match=r"train_features cannot be written.*no space left on device"):
+        telco(small_disk, derive=derive)
+    assert not list(small_disk.iterdir())
 
 
 def test_in_a_step_an_error_is_one_line(

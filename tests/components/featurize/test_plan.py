@@ -11,7 +11,7 @@ import pytest
 
 from kfp_lifecycle.components.featurize.options import Options
 from kfp_lifecycle.components.featurize.plan import build_plan
-from kfp_lifecycle.components.shared.errors import ExpressionError, ParameterError
+from kfp_lifecycle.components.shared.errors import ExpressionError, ParameterError, SchemaError
 from kfp_lifecycle.components.shared.inference.plan import CategoryPlan, NumberPlan, Plan
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
 from tests.components.featurize.tables import churn, flights, schema_of
@@ -133,6 +133,15 @@ def test_expressions_that_are_refused(telco: pl.DataFrame, sql: str, said: str) 
     derive = {"value": sql, "later": "monthly_charges * 2"}
     with pytest.raises(ExpressionError, match=said):
         plan_of(telco, schema_of(telco, "churn"), derive=derive)
+
+
+@pytest.mark.parametrize("name", ["*", "^ten.*$"])
+def test_names_that_read_as_patterns_are_refused(telco: pl.DataFrame, name: str) -> None:
+    renamed = telco.rename({"tenure": name})
+    with pytest.raises(SchemaError, match="pattern of column names"):
+        plan_of(renamed, schema_of(renamed, "churn"))
+    with pytest.raises(SchemaError, match="pattern of column names"):
+        plan_of(telco, schema_of(telco, "churn"), derive={name: "tenure * 2"})
 
 
 def test_what_was_dropped_may_be_excluded(telco: pl.DataFrame) -> None:
