@@ -19,7 +19,7 @@ GROUPS = (
 
 
 def describe(spec: Spec, definition: Definition) -> None:
-    """Fills descriptions in: from the docstring, then from the tasks that a value goes to or comes from.
+    """Fills descriptions in: from the docstring, then from the tasks that an input goes to.
 
     A pipeline parameter that several components take gets the text of the first, in task order.
 
@@ -31,8 +31,7 @@ def describe(spec: Spec, definition: Definition) -> None:
     own = spec.get("components", {}).get(f"comp-{definition.source.name}")
     for described in (spec["root"], *([own] if own else [])):
         _fill(described, documented)
-    _inherit_inputs(spec)
-    _inherit_outputs(spec)
+    _inherit(spec)
     for described in (spec["root"], *spec.get("components", {}).values()):
         _unwrap(described)
 
@@ -51,7 +50,7 @@ def _fill(definition: Spec, documented: Mapping[str, str]) -> None:
                 item["description"] = documented[name]
 
 
-def _inherit_inputs(spec: Spec) -> None:
+def _inherit(spec: Spec) -> None:
     for group, key in (("parameters", "componentInputParameter"), ("artifacts", "componentInputArtifact")):
         for name, item in spec["root"].get("inputDefinitions", {}).get(group, {}).items():
             if not item.get("description") and (text := _taker(spec, spec["root"], name, group, key)):
@@ -69,23 +68,6 @@ def _taker(spec: Spec, definition: Spec, name: str, group: str, key: str) -> str
             if text := own or _taker(spec, component, inner, group, key):
                 return str(text)
     return ""
-
-
-def _inherit_outputs(spec: Spec) -> None:
-    dag = spec["root"].get("dag", {})
-    for group, key, selectors in (
-        ("parameters", "outputParameterKey", "valueFromParameter"),
-        ("artifacts", "outputArtifactKey", "artifactSelectors"),
-    ):
-        for name, item in spec["root"].get("outputDefinitions", {}).get(group, {}).items():
-            given = dag.get("outputs", {}).get(group, {}).get(name, {}).get(selectors, {})
-            chosen = given[0] if isinstance(given, list) and given else given
-            if item.get("description") or not chosen:
-                continue
-            producer = component_of(spec, dag["tasks"].get(chosen.get("producerSubtask"), {}))
-            source = producer.get("outputDefinitions", {}).get(group, {}).get(chosen.get(key), {})
-            if source.get("description"):
-                item["description"] = source["description"]
 
 
 def _unwrap(definition: Spec) -> None:

@@ -34,19 +34,23 @@ def plain(component: Any) -> Spec:
     spec: Spec = _sorted(json_format.MessageToDict(component.pipeline_spec))
     for definition in (spec["root"], *spec.get("components", {}).values()):
         for parameter in parameters(definition, "inputDefinitions").values():
-            if parameter.get("parameterType") == "NUMBER_INTEGER" and "defaultValue" in parameter:
-                parameter["defaultValue"] = int(parameter["defaultValue"])
+            if _is_integer(parameter) and "defaultValue" in parameter:
+                parameter["defaultValue"] = _whole(parameter["defaultValue"])
     for _, task in tasks(spec):
         wanted = parameters(component_of(spec, task), "inputDefinitions")
         for name, value in task_parameters(task).items():
             runtime = value.get("runtimeValue", {})
-            if isinstance(runtime.get("constant"), float) and _is_integer(wanted.get(name)):
-                runtime["constant"] = int(runtime["constant"])
+            if _is_integer(wanted.get(name, {})) and "constant" in runtime:
+                runtime["constant"] = _whole(runtime["constant"])
     return spec
 
 
-def _is_integer(parameter: Mapping[str, Any] | None) -> bool:
-    return parameter is not None and parameter.get("parameterType") == "NUMBER_INTEGER"
+def _is_integer(parameter: Mapping[str, Any]) -> bool:
+    return parameter.get("parameterType") == "NUMBER_INTEGER"
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _sorted(value: Any) -> Any:

@@ -106,7 +106,7 @@ def flow(size: int = 5, name: str = "b", depth: int = 1) -> None:
     start = dsl.importer(artifact_uri="gs://x/y", artifact_class=dsl.Dataset)
     last = good(table=start.output, size=size, name="first")
     with dsl.If(last.outputs["Output"] == "first"):
-        other(table=start.output, size=size, name=name)
+        other(table=start.output, size=7, name=name)
 '''
 #: The second component of the pipeline.
 OTHER = GOOD.replace("def good", "def other").replace("How large,", "Another size,")

@@ -101,6 +101,9 @@ def test_integers_stay_integers(tmp_path: Path) -> None:
     assert (default, type(default)) == (3, int)
     assert "size: int [Default: 3]\n" in good.text
     assert flow.spec["root"]["inputDefinitions"]["parameters"]["size"]["defaultValue"] == 5
+    inner = flow.spec["components"]["comp-condition-1"]["dag"]["tasks"]["other"]
+    constant = inner["inputs"]["parameters"]["size"]["runtimeValue"]["constant"]
+    assert (constant, type(constant)) == (7, int)
 
 
 def test_a_pipeline_parameter_gets_the_description_of_the_first_task_that_takes_it(tmp_path: Path) -> None:
@@ -114,6 +117,23 @@ def test_output_artifacts_and_return_values_are_described(tmp_path: Path) -> Non
     for definition in (good.spec["root"], good.spec["components"]["comp-good"]):
         assert artifacts(definition, "outputDefinitions")["result"]["description"] == "What came out."
         assert parameters(definition, "outputDefinitions")["Output"]["description"] == "What it did."
+
+
+def test_a_pipelines_output_is_described_under_returns(tmp_path: Path) -> None:
+    text = PIPELINE.replace("-> None", "-> str")
+    text = text.replace("How deep.\n", "How deep.\n\n    Returns:\n        The last.\n")
+    sources = {"good": GOOD, "other": OTHER}, {"flow": text + '    return last.outputs["Output"]\n'}
+    *_, flow = compile_repository(tiny(tmp_path / "r", *sources))
+    assert parameters(flow.spec["root"], "outputDefinitions")["Output"]["description"] == "The last."
+
+
+def test_a_component_that_is_itself_loaded_from_yaml(tmp_path: Path) -> None:
+    file = next(f for f in COMPILED_FILES if f.parent.name == "prepare")
+    text = "from kfp import components\n"
+    text += f"prepare = components.load_component_from_file({str(file)!r})\nVERSION = '3.0.0'\n"
+    (compiled,) = compile_repository(tiny(tmp_path / "r", {"prepare": text}))
+    assert compiled.path == "components/prepare/3.0.0.yaml"
+    assert compiled.spec == yaml.safe_load(file.read_text())
 
 
 def test_underscores_of_folders_are_dashes_of_names(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from kfp_lifecycle.compiler import checks
 from kfp_lifecycle.compiler.compile import compile_repository
 from kfp_lifecycle.compiler.errors import CompileError
 from kfp_lifecycle.compiler.repository import find_repository
+from kfp_lifecycle.compiler.spec import in_order
 from tests.repositories import GOOD, OTHER, PIPELINE, ROOT, tiny
 
 #: What to change in a good component; what the error must say is wrong; what it must say to do.
@@ -30,6 +32,8 @@ CHANGES = {
         "JSON",
     ),
     "a default of another type": ("size: int = 3", 'size: int = "many"', "'good'", "types"),
+    "a fraction for an integer": ("size: int = 3", "size: int = 2.5", "its default is 2.5", "Change"),
+    "a version without an end": ("1.2.3", f"1.2.{'3' * 130}", "has a version of 134 characters", "127"),
     "an input without a type": ("size: int = 3", "size=3", "cannot be imported", "component.py, line"),
     "a placeholder as default": ('name: str = "a"', 'name: str = "{{$.x}}"', "placeholder", "{{$"),
     "packages at start": ("=False", '=False, packages_to_install=["x"]', "installs packages", "image"),
@@ -83,6 +87,17 @@ def test_a_name_that_the_server_refuses(tmp_path: Path) -> None:
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(CompileError, match=r"'trainng'.* Did you mean 'training'"):
         compile_repository(find_repository(ROOT), ["trainng"])
+
+
+def test_a_file_larger_than_the_server_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "MAX_FILE_BYTES", 1000)
+    assert "the API server takes 32" in _refused(tmp_path, GOOD)
+
+
+def test_tasks_that_wait_for_each_other() -> None:
+    tasks = {"a": {"dependentTasks": ["b"]}, "b": {"dependentTasks": ["a"]}}
+    with pytest.raises(CompileError, match="depend on each other: "):
+        in_order({"tasks": tasks})
 
 
 def test_no_repository_here(tmp_path: Path) -> None:
