@@ -121,12 +121,7 @@ def _execute(
     from kfp.local import config, pipeline_orchestrator
     from kfp.pipeline_spec import pipeline_spec_pb2
 
-    try:
-        spec = json_format.ParseDict(compiled.spec, pipeline_spec_pb2.PipelineSpec())
-    except json_format.ParseError as error:
-        raise PipelineFileError(
-            f"{compiled.path} is no pipeline spec: {error}.", "Compile it again."
-        ) from error
+    spec = json_format.ParseDict(compiled.spec, pipeline_spec_pb2.PipelineSpec())
     before = config.LocalExecutionConfig.instance
     workspace = temporary / "workspace"
     workspace.mkdir()
