@@ -18,7 +18,6 @@ from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, TableSche
 from kfp_lifecycle.components.shared.model_format import ModelDescription, describe
 from kfp_lifecycle.components.shared.tracking import connect
 
-
 _KINDS = {"integer": "number", "boolean": "string", "date": "timestamp"}
 
 
@@ -56,7 +55,7 @@ def score_champion(
         champion = describe(folder)
     columns = set(scan(test).collect_schema())
     if reason := (
-        _other_question(champion.schema, schema)
+        other_question(champion.schema, schema)
         or _lacks_columns(champion, columns)
         or _has_seen(champion, schema, test)
     ):
@@ -75,15 +74,16 @@ def _incomparable(problem: str) -> Iterator[None]:
         raise IncomparableError(f"{problem}: {said[0][:300].rstrip('.')}.") from error
 
 
-def _other_question(champion: TableSchema, schema: TableSchema) -> str:
-    for what, theirs, ours in (
-        ("task", champion.task, schema.task),
-        ("target", champion.target, schema.target),
-        ("classes", ", ".join(champion.classes), ", ".join(schema.classes)),
-        ("positive class", champion.positive_class, schema.positive_class),
+def other_question(model: TableSchema, schema: TableSchema) -> str:
+    """In what a model trained under one schema answers another question than another asks; empty if none."""
+    for what, verb, theirs, ours in (
+        ("task", "differs", model.task, schema.task),
+        ("target", "differs", model.target, schema.target),
+        ("classes", "differ", ", ".join(model.classes), ", ".join(schema.classes)),
+        ("positive class", "differs", model.positive_class, schema.positive_class),
     ):
         if theirs != ours:
-            return f"its {what} differs: {theirs} in its training, {ours} in this one."
+            return f"its {what} {verb}: {theirs} in its training, {ours} in the test rows."
     return ""
 
 
@@ -99,8 +99,8 @@ def _has_seen(champion: ModelDescription, schema: TableSchema, test: str | Path)
     """Whether the champion was trained on test rows, by the hashes of the rows that prepare writes."""
     if _identity(champion.schema) != _identity(schema):
         return (
-            "whether it has seen the test rows in its training cannot be told: the columns that rows are told "
-            "apart by have changed since. With key_columns given to prepare, they need not."
+            "whether it has seen the test rows in its training cannot be told: the columns that tell rows "
+            "apart have changed since. With key_columns given to prepare, they need not."
         )
     rows = champion.training_rows
     hashes = scan(test).select(ROW_HASH).collect()[ROW_HASH].to_numpy()

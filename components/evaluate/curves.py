@@ -150,4 +150,4 @@ def by_threshold(scored: Scored) -> list[ThresholdRow]:
 
 
 def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else float("nan")
+    return float(part / whole) if whole else float("nan")

@@ -15,7 +15,12 @@ from mlflow.entities.model_registry import ModelVersion
 
 from kfp_lifecycle.components.evaluate.bootstrap import Estimate, bootstrap
 from kfp_lifecycle.components.evaluate.calibration import Reliability, Residuals, reliability, residuals
-from kfp_lifecycle.components.evaluate.champion import IncomparableError, champion_of, score_champion
+from kfp_lifecycle.components.evaluate.champion import (
+    IncomparableError,
+    champion_of,
+    other_question,
+    score_champion,
+)
 from kfp_lifecycle.components.evaluate.curves import (
     ClassRow,
     Confusion,
@@ -35,7 +40,7 @@ from kfp_lifecycle.components.evaluate.gate import (
 from kfp_lifecycle.components.evaluate.predictions import Scored
 from kfp_lifecycle.components.evaluate.scoring import read_truth, score
 from kfp_lifecycle.components.evaluate.slices import Slice, check_slices, slice_metrics
-from kfp_lifecycle.components.shared.errors import ParameterError
+from kfp_lifecycle.components.shared.errors import ParameterError, SchemaError
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
 from kfp_lifecycle.components.shared.model_format import describe
 from kfp_lifecycle.components.shared.parameters import one_of
@@ -162,6 +167,9 @@ def evaluate_model(model: str | Path, test: str | Path, schema: TableSchema, opt
     metric = resolve_metric(options.champion_metric, schema.task)
     check_slices(test, options.slices, schema.target)
     version = champion_of(options.model_name) if options.model_name else None
+    description = describe(model)
+    if difference := other_question(description.schema, schema):
+        raise SchemaError(f"The model is not of this schema: {difference}", "Pass outputs of one run.")
     truth = read_truth(test, schema)
     scored = score(model, test, schema, truth)
     metrics, champion = _compare(scored, version, test, schema, truth, options)
@@ -172,7 +180,7 @@ def evaluate_model(model: str | Path, test: str | Path, schema: TableSchema, opt
         scored, test, options.slices, options.bootstrap_samples, options.confidence, options.seed
     )
     return Evaluation(
-        schema, options, metric, describe(model).estimator, scored, metrics, champion, decision, slices,
+        schema, options, metric, description.estimator, scored, metrics, champion, decision, slices,
         **_of_task(scored),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from kfp_lifecycle.components.evaluate.predictions import Floats, Scored
 from kfp_lifecycle.components.shared.dataset import scan
-from kfp_lifecycle.components.shared.errors import SchemaError, SplitError
+from kfp_lifecycle.components.shared.errors import EstimatorError, LifecycleError, SchemaError, SplitError
 from kfp_lifecycle.components.shared.inference.columns import PREDICTION, probability_column
 from kfp_lifecycle.components.shared.inference.labels import label_codes
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, TableSchema
@@ -60,11 +60,22 @@ def score(
 
     Raises:
         SchemaError: The rows lack a column that the model needs, or have a value that it refuses.
-        StorageError: The model cannot be loaded.
+        EstimatorError: A prediction is not finite.
     """
     predictor = load_predictor(model)
-    parts = [_predict(predictor, rows, schema) for rows in _parts(test, schema.target)]
+    try:
+        parts = [_predict(predictor, rows, schema) for rows in _parts(test, schema.target)]
+    except Exception as error:
+        if not getattr(error, "is_declared", False) or isinstance(error, LifecycleError):
+            raise
+        # The model brings its own copy of the error classes.
+        raise SchemaError(getattr(error, "problem", str(error)), getattr(error, "fix", "")) from error
     predicted, probabilities = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    if not (np.isfinite(predicted).all() and np.isfinite(probabilities).all()):
+        raise EstimatorError(
+            "The model predicts values that are not finite for some of the test rows.",
+            "Choose another estimator or other parameters.",
+        )
     return Scored(schema.task, truth, predicted, probabilities, tuple(schema.classes), schema.positive_class)
 
 

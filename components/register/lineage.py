@@ -9,8 +9,7 @@ from typing import Any
 
 from kfp_lifecycle.components.register.registry import APPROVED
 from kfp_lifecycle.components.shared.errors import redact
-from kfp_lifecycle.components.shared.inference.model import DESCRIPTION
-from kfp_lifecycle.components.shared.model_format import DATA, ModelDescription
+from kfp_lifecycle.components.shared.model_format import DATA, DESCRIPTION, ModelDescription
 
 #: Tag with the digest of the model's files: by it the version of a model is found again.
 MODEL_DIGEST = "model_digest"

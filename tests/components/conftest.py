@@ -31,9 +31,10 @@ class Telco:
     def weak_model(self) -> Path:
         return self.folder / "weak"
 
-    @property
-    def database(self) -> Path:
-        return self.folder / "mlflow.db"
+    def store(self, folder: Path) -> str:
+        """The URI of a store in ``folder`` that knows the two models' runs."""
+        shutil.copy(self.folder / "mlflow.db", folder / "mlflow.db")
+        return f"sqlite:///{folder / 'mlflow.db'}"
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +51,5 @@ def telco(tmp_path_factory: pytest.TempPathFactory, table: Callable[[str], Any])
 @pytest.fixture
 def store(telco: Telco, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     """A registry of the test's own that knows the two models' runs."""
-    shutil.copy(telco.database, tmp_path / "mlflow.db")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", telco.store(tmp_path))
     return connect()
