@@ -96,7 +96,7 @@ def test_a_file_larger_than_the_server_takes(tmp_path: Path, monkeypatch: pytest
 
 def test_tasks_that_wait_for_each_other() -> None:
     tasks = {"a": {"dependentTasks": ["b"]}, "b": {"dependentTasks": ["a"]}}
-    with pytest.raises(CompileError, match="depend on each other: "):
+    with pytest.raises(CompileError, match="depend on each other in a circle: "):
         in_order({"tasks": tasks})
 
 
