@@ -1,4 +1,4 @@
-"""The edge between a KFP step and the logic: errors become the log's last line, outputs are whole or absent."""
+"""The edge between a KFP step and the logic: errors become the last line, outputs are whole or absent."""
 
 import functools
 import gc

@@ -1,4 +1,4 @@
-"""Writes the table of the features benchmark: 14 numeric columns with 5% missing, 6 categorical, a binary target.
+"""Writes the table of the features benchmark: 14 numeric columns with 5% missing, 6 text, a target.
 
 Usage: make_table.py ROWS FILE.csv
 """

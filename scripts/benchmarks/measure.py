@@ -71,7 +71,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def publish(section: str, text: str) -> None:
-    """Prints a section and puts it between its markers in docs/benchmarks.md, with the machine and the date."""
+    """Prints a section and puts it between its markers in docs/benchmarks.md, with machine and date."""
     body = f"{text}\n\nMeasured {time.strftime('%Y-%m-%d')} on {machine()}."
     print(f"\n{body}")
     begin, end = f"<!-- {section}:begin -->", f"<!-- {section}:end -->"

@@ -1,4 +1,4 @@
-"""The churn model as a plain script: the same work as the training pipeline, in one process, without this library.
+"""The churn model as a plain script: the training pipeline's work in one process, without this library.
 
 Reads, settles, checks, splits, profiles, featurizes, cross-validates, trains, logs, evaluates with bootstrap
 intervals and slices, draws the report, registers. Usage: plain_training.py TABLE.csv OUTPUT_FOLDER [SAMPLES]

@@ -1,4 +1,4 @@
-"""`prepare` + `featurize` against the same steps the tutorial way, on 1 million rows, and alone on 10 million."""
+"""`prepare` + `featurize` against the tutorial way on 1 million rows, and alone on 10 million."""
 
 import sys
 import tempfile

@@ -1,4 +1,4 @@
-"""The Schema artifact: what the training data's columns are, written by prepare, checked by all that follow."""
+"""The Schema artifact: what the columns are, written by prepare and checked by all that follow."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
