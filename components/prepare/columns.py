@@ -8,7 +8,7 @@ import polars.selectors as cs
 
 from kfp_lifecycle.components.prepare.options import Options
 from kfp_lifecycle.components.prepare.reading import RawTable
-from kfp_lifecycle.components.prepare.settling import COUNTED, Found, find_types
+from kfp_lifecycle.components.prepare.settling import Found, find_types
 from kfp_lifecycle.components.prepare.target import Target, find_target
 from kfp_lifecycle.components.shared.errors import (
     ParameterError,
@@ -229,7 +229,7 @@ def _check_features(columns: list[Column], found: list[Found], options: Options)
         if name not in features or one.column.type != "string" or distinct is None:
             continue
         if distinct > options.max_categories:
-            about = "about " if distinct > COUNTED else ""
+            about = "" if one.is_distinct_exact else "about "
             raise RuleError(
                 f"Text column {name!r} has {about}{distinct:,} categories, more than max_categories "
                 f"({options.max_categories:,}).",

@@ -186,7 +186,7 @@ def _given(name: str, value: str) -> None:
 
 def _check_encoding(encoding: str) -> None:
     try:
-        b"".decode(encoding)
+        " ".encode(encoding)
         return
     except (LookupError, ValueError):
         pass

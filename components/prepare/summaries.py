@@ -31,7 +31,7 @@ class Summary:
         missing: Number of missing values.
         distinct: Number of distinct values, missing left out.
         is_distinct_exact: Whether ``distinct`` is counted. If not, it is an estimate for text (HyperLogLog,
-            about 1% off), and for numbers and times what a sample has, so there are at least so many.
+            up to a sixth off), and for numbers and times what a sample has, so there are at least so many.
         mean: Mean of a numeric column.
         top: The most frequent values of a text or boolean column with their counts.
         histogram: Counts in equal bins, from minimum to maximum, of numbers and times in the sample.
@@ -86,7 +86,8 @@ def sampled_every(rows: int) -> int:
 
 def binned(values: pl.Series, low: Any, high: Any) -> list[int]:
     """Counts of numbers in equal bins from ``low`` to ``high``; a few whole numbers have a bin each."""
-    if low is None or not high > low:
+    # Far from zero, integers that differ are the same Float64.
+    if low is None or not float(high) > float(low):
         return []
     bins = min(_BINS, high - low + 1) if values.dtype.is_integer() else _BINS
     share = (values.drop_nulls().cast(pl.Float64) - float(low)) / (float(high) - float(low))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from kfp_lifecycle.components.prepare.options import Options
-from kfp_lifecycle.components.prepare.settling import COUNTED
+from kfp_lifecycle.components.prepare.settling import counted_limit
 from kfp_lifecycle.components.shared.errors import ParameterError, TargetError, did_you_mean
 from kfp_lifecycle.components.shared.inference.schema import Column
 
@@ -45,7 +45,7 @@ def find_target(values: pl.LazyFrame, column: Column, options: Options) -> Targe
             f"Target {column.name!r} is a {column.type}.",
             "Predict a number or a class: see target_expression.",
         )
-    labels = _labels(values, column.name)
+    labels = _labels(values, column.name, counted_limit(options))
     if labels is not None and len(labels) < 2:
         raise _useless(column.name, labels, options)
     task = _task(column, labels, options.task)
@@ -58,15 +58,15 @@ def find_target(values: pl.LazyFrame, column: Column, options: Options) -> Targe
         return Target(task, [], "")
     if labels is None or len(labels) > options.max_categories:
         raise TargetError(
-            f"Target {column.name!r} has more than {min(COUNTED, options.max_categories):,} classes.",
+            f"Target {column.name!r} has more than {options.max_categories:,} classes.",
             "Choose another target, or a task of regression if it is a number.",
         )
     return Target(task, labels, _positive(labels, task, options.positive_class))
 
 
-def _labels(values: pl.LazyFrame, name: str) -> list[str] | None:
+def _labels(values: pl.LazyFrame, name: str, limit: int) -> list[str] | None:
     """The distinct values as sorted text, without null; None where there are too many to be classes."""
-    if values.select(pl.col(name).approx_n_unique()).collect(engine="streaming").item() > COUNTED:
+    if values.select(pl.col(name).approx_n_unique()).collect(engine="streaming").item() > limit:
         return None
     label = pl.col(name).cast(pl.String)
     distinct = values.select(label).group_by(name).agg().collect(engine="streaming")
