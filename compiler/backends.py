@@ -177,7 +177,8 @@ def too_new(pipeline: Pipeline, backend: Version) -> Iterator[TooNew]:
         change = changes.get(f"{used.message}.{used.field}")
         if change is None or change.since <= backend:
             continue
-        if effect is not _FAILS and INSTEAD.get(used.field) in used.holder:
+        # What says the same to older servers, or says nothing but the default, may be dropped.
+        if effect is _DROPS and (INSTEAD.get(used.field) in used.holder or not used.holder[used.field]):
             continue
         yield TooNew(change, used.line, effect)
     for change, lines in FEATURES:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from kfp_lifecycle.compiler.safe_yaml import Items, Map
-from kfp_lifecycle.compiler.spec_fields import ENUMS, MESSAGES
+from kfp_lifecycle.compiler.spec_fields import ENUMS, MESSAGES, VERSION
 from kfp_lifecycle.compiler.text import shown
 from kfp_lifecycle.components.shared.errors import did_you_mean
 
@@ -107,7 +107,7 @@ class _Check:
             field = names.get(written)
             if field is None:
                 if written != "@type":
-                    self._unknown(message, path, at, names)
+                    self._unknown(message, path, at)
                 continue
             if item is None and "protobuf.Value" not in fields[field]:
                 continue
@@ -162,10 +162,10 @@ class _Check:
             return _enum(value, kind)
         return _SCALARS[kind](value)
 
-    def _unknown(self, message: str, where: Path, line: int, names: dict[str, str]) -> None:
+    def _unknown(self, message: str, where: Path, line: int) -> None:
         if len(self.problems) < MOST_PROBLEMS:
-            fix = did_you_mean(where[-1][:100], names.values())
-            text = f"{_path(where[-1:])} is no field of {message}."
+            fix = did_you_mean(where[-1][:100], MESSAGES[message])
+            text = f"{_path(where[-1:])} is no field of {message} in KFP {VERSION}."
             self.problems.append(Problem(Kind.UNKNOWN, message, where[-1], _path(where), line, text, fix))
 
     def _unfit(self, message: str, where: Path, line: int, wanted: str, item: Any) -> None:

@@ -8,6 +8,9 @@ is ``one``, ``list`` or ``map`` (of text to the type); the type is a message, an
 protobuf; the oneof names the group of fields of which only one may be set.
 """
 
+#: The release of KFP that knows these fields.
+VERSION = "2.17.0"
+
 MESSAGES: dict[str, dict[str, str]] = {
     "ArtifactIteratorSpec": {
         "itemInput": "one string",

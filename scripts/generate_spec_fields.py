@@ -37,8 +37,11 @@ def generate() -> str:
         kubernetes_executor_config_pb2.KubernetesExecutorConfig,
     ):
         tree.add(message.DESCRIPTOR)
-    header = HEADER.format(spec=version("kfp-pipeline-spec"), kubernetes=version("kfp-kubernetes"))
-    return header + _assignments(tree)
+    spec = version("kfp-pipeline-spec")
+    header = HEADER.format(spec=spec, kubernetes=version("kfp-kubernetes"))
+    return (
+        f'{header}#: The release of KFP that knows these fields.\nVERSION = "{spec}"\n\n{_assignments(tree)}'
+    )
 
 
 class _Tree:

@@ -116,23 +116,32 @@ def _ambiguous(pipeline: Pipeline, options: Options) -> Iterator[Hit]:
             yield Hit(note.line, f"{shown(note.text, 40)} is text to one and something else to the other.")
 
 
+_RESOURCES = "PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec"
+
 #: A deprecated field, and what the SDK writes beside it for newer servers: then there is nothing to say.
 _SUCCESSOR = {
-    "type": ("parameterType", "resourceType"),
-    "count": ("resourceCount",),
-    "cpuLimit": ("resourceCpuLimit",),
-    "cpuRequest": ("resourceCpuRequest",),
-    "memoryLimit": ("resourceMemoryLimit",),
-    "memoryRequest": ("resourceMemoryRequest",),
-    "secretName": ("secretNameParameter",),
-    "configMapName": ("configMapNameParameter",),
-    "constant": ("pvcNameParameter",),
-    "componentInputParameter": ("pvcNameParameter",),
-    "taskOutputParameter": ("pvcNameParameter",),
-    "constantValue": ("constant",),
-    "schemaUri": ("schemaTitle",),
-    "properties": ("metadata",),
-    "customProperties": ("metadata",),
+    "ArtifactTypeSchema.schemaUri": "schemaTitle",
+    "ComponentInputsSpec.ParameterSpec.type": "parameterType",
+    "ComponentOutputsSpec.ArtifactSpec.customProperties": "metadata",
+    "ComponentOutputsSpec.ArtifactSpec.properties": "metadata",
+    "ComponentOutputsSpec.ParameterSpec.type": "parameterType",
+    "ConfigMapAsEnv.configMapName": "configMapNameParameter",
+    "ConfigMapAsVolume.configMapName": "configMapNameParameter",
+    "ImagePullSecret.secretName": "secretNameParameter",
+    "PipelineDeploymentConfig.ImporterSpec.customProperties": "metadata",
+    "PipelineDeploymentConfig.ImporterSpec.properties": "metadata",
+    f"{_RESOURCES}.AcceleratorConfig.count": "resourceCount",
+    f"{_RESOURCES}.AcceleratorConfig.type": "resourceType",
+    f"{_RESOURCES}.cpuLimit": "resourceCpuLimit",
+    f"{_RESOURCES}.cpuRequest": "resourceCpuRequest",
+    f"{_RESOURCES}.memoryLimit": "resourceMemoryLimit",
+    f"{_RESOURCES}.memoryRequest": "resourceMemoryRequest",
+    "PvcMount.componentInputParameter": "pvcNameParameter",
+    "PvcMount.constant": "pvcNameParameter",
+    "PvcMount.taskOutputParameter": "pvcNameParameter",
+    "SecretAsEnv.secretName": "secretNameParameter",
+    "SecretAsVolume.secretName": "secretNameParameter",
+    "ValueOrRuntimeParameter.constantValue": "constant",
 }
 
 
@@ -149,12 +158,11 @@ def _deprecated(pipeline: Pipeline, options: Options) -> Iterator[Hit]:
     places += [(settings, "KubernetesExecutorConfig") for settings in pipeline.file.kubernetes.values()]
     for value, message in places:
         for used in fields_in(value, message):
-            if f"{used.message}.{used.field}" not in DEPRECATED:
-                continue
-            successors = _SUCCESSOR.get(used.field, ())
-            if used.holder.keys().isdisjoint(successors):
-                name = f" ({' or '.join(successors)} takes its place)" if successors else ""
-                yield Hit(used.line, f"{used.field} of {used.message} is deprecated{name}.")
+            name = f"{used.message}.{used.field}"
+            successor = _SUCCESSOR.get(name, "")
+            if name in DEPRECATED and successor not in used.holder:
+                instead = f"; {successor} takes its place" if successor else ""
+                yield Hit(used.line, f"{used.field} of {used.message} is deprecated{instead}.")
 
 
 def _hit(problem: Problem) -> Hit:

@@ -90,9 +90,7 @@ def tag_of(image: str) -> str:
 def shell_parts(executor: Executor) -> list[str]:
     """Command and arguments without a Python component's source, which may well speak of pip."""
     command = executor.command
-    return [
-        part for at, part in enumerate(command) if at == 0 or "kfp.dsl.executor_main" not in command[at - 1]
-    ]
+    return [part for at, part in enumerate(command) if at == 0 or "executor_main" not in command[at - 1]]
 
 
 def _places(pipeline: Pipeline) -> Iterator[tuple[str, Executor]]:

@@ -1,8 +1,8 @@
 """KL6: what kfp.local refuses, or gets wrong without a word.
 
 The traps themselves are found by :mod:`kfp_lifecycle.runner.traps`, by which ``kfp-lifecycle run`` refuses
-files; here each becomes a rule. Those about values are made right by ``kfp-lifecycle run``, and are wrong only
-in a plain ``kfp.local`` run.
+files; here each becomes a rule. Those about values are made right by ``kfp-lifecycle run``, and are wrong in
+a plain ``kfp.local`` run only.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Which rules are switched off where, and why: one table in one file of the repository.
 
-``[tool.kfp-lifecycle.lint]`` in ``pyproject.toml``, or ``[lint]`` in ``kfp-lifecycle.toml``, of the folder that
-a command is started in or the nearest one above that has either.
+``[tool.kfp-lifecycle.lint]`` in ``pyproject.toml``, or ``[lint]`` in ``kfp-lifecycle.toml``, of the folder in
+which a command is started or the nearest one above that has either.
 """
 
 import fnmatch
