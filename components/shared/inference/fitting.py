@@ -55,16 +55,14 @@ def fit(rows: pl.LazyFrame, plan: Plan) -> Fitted:
     Raises:
         SchemaError: There is no row, a column has too many categories, or the target has a gap.
     """
-    numbers = _fit_numbers(rows, plan.numbers)
+    numbers = iter(_fit_numbers(rows, plan.numbers))
     tables = _count(rows, plan.categories)
     shapes = {column.column: _shape(column, tables[column.column]) for column in plan.categories}
     encoded = [shape for shape in shapes.values() if shape.encode == "target"]
     values, outside = _encode_target(rows, plan, encoded) if encoded else ({}, {})
     categories = shapes | values
-    return Fitted(
-        [numbers[c.name] if isinstance(c, NumberPlan) else categories[c.column] for c in plan.columns],
-        outside,
-    )
+    encoders = [next(numbers) if isinstance(c, NumberPlan) else categories[c.column] for c in plan.columns]
+    return Fitted(encoders, outside)
 
 
 def with_fold(rows: pl.LazyFrame, seed: int) -> pl.LazyFrame:
@@ -74,46 +72,53 @@ def with_fold(rows: pl.LazyFrame, seed: int) -> pl.LazyFrame:
     return numbered.with_columns((mixed // 2**33 % FOLDS).cast(pl.Int32).alias(FOLD))
 
 
-def _fit_numbers(rows: pl.LazyFrame, plans: Sequence[NumberPlan]) -> dict[str, NumberEncoder]:
-    # Within the features' bounds, so that no sum, square or difference is beyond floats.
-    sources = {plan.name: number_source(plan.column, plan.part).clip(-LARGEST, LARGEST) for plan in plans}
-    kinds = {"gaps": "null_count", "mean": "mean", "minimum": "min", "maximum": "max"}
+def _fit_numbers(rows: pl.LazyFrame, plans: Sequence[NumberPlan]) -> list[NumberEncoder]:
+    # By number, because two features may want one name. Within the features' bounds, so that no sum, square
+    # or difference is beyond floats.
+    numbers = rows.with_columns(
+        number_source(plan.column, plan.part).clip(-LARGEST, LARGEST).alias(_key(place))
+        for place, plan in enumerate(plans)
+    )
     asked = [pl.len().alias("rows")]
-    for name, source in sources.items():
-        asked += [getattr(source, how)().alias(f"{kind}\0{name}") for kind, how in kinds.items()]
-        asked.append(source.var(ddof=0).alias(f"variance\0{name}"))
-    found = _collect(rows.select(asked)).row(0, named=True)
+    for place in range(len(plans)):
+        column = pl.col(_key(place))
+        moments = {"gaps": column.null_count(), "mean": column.mean(), "variance": column.var(ddof=0)}
+        ends = {"minimum": column.min(), "maximum": column.max()}
+        asked += [value.alias(kind + _key(place)) for kind, value in (moments | ends).items()]
+    found = _collect(numbers.select(asked)).row(0, named=True)
     if not found["rows"]:
         raise SchemaError("There is no row to fit the features on.", "Pass a training split with rows.")
-    wanted = [plan.name for plan in plans if plan.impute == "median"]
-    found |= _medians(rows, {name: sources[name] for name in wanted}, found["rows"])
-    return {plan.name: _number(plan, found) for plan in plans}
+    wanted = [_key(place) for place, plan in enumerate(plans) if plan.impute == "median"]
+    found |= _medians(numbers, wanted, found["rows"])
+    return [_number(plan, _key(place), found) for place, plan in enumerate(plans)]
 
 
-def _medians(rows: pl.LazyFrame, sources: Mapping[str, pl.Expr], height: int) -> dict[str, float | None]:
+def _key(place: int) -> str:
+    return f"\0{place}"
+
+
+def _medians(numbers: pl.LazyFrame, names: Sequence[str], height: int) -> dict[str, float | None]:
     at_once = max(1, _MEDIAN_BYTES // (8 * height))
-    names = list(sources)
     found: dict[str, float | None] = {}
     for start in range(0, len(names), at_once):
-        columns = _collect(rows.select(sources[name].alias(name) for name in names[start : start + at_once]))
-        for column in columns.iter_columns():
+        for column in _collect(numbers.select(names[start : start + at_once])).iter_columns():
             values = column.drop_nulls().to_numpy()
             # NumPy selects where Polars sorts: less than half the time.
-            found[f"median\0{column.name}"] = float(np.median(values)) if len(values) else None
+            found[f"median{column.name}"] = float(np.median(values)) if len(values) else None
     return found
 
 
-def _number(plan: NumberPlan, found: Mapping[str, Any]) -> NumberEncoder:
+def _number(plan: NumberPlan, key: str, found: Mapping[str, Any]) -> NumberEncoder:
     """The encoder, scaled by the moments that the column has once its gaps are filled."""
     mean, variance, low, high, gaps = (
-        found[f"{kind}\0{plan.name}"] for kind in ("mean", "variance", "minimum", "maximum", "gaps")
+        found[kind + key] for kind in ("mean", "variance", "minimum", "maximum", "gaps")
     )
     if mean is None:
         return NumberEncoder(plan.name, plan.column, plan.part, None if plan.impute == "none" else 0.0)
     spread = math.sqrt(variance)
     mean = _steady(mean, spread)
     fills = {"mean": mean, "zero": 0.0, "none": None}
-    fill = fills[plan.impute] if plan.impute in fills else found[f"median\0{plan.name}"]
+    fill = fills[plan.impute] if plan.impute in fills else found[f"median{key}"]
     if fill is not None and gaps:
         low, high = min(low, fill), max(high, fill)
         mean, spread = _filled(mean, spread, found["rows"] - gaps, fill, gaps)

@@ -228,6 +228,10 @@ def test_a_feature_never_takes_the_name_of_another() -> None:
     )
     names = fitted(rows, "y", rare_share=0.0, date_parts=["year"]).get_feature_names_out().tolist()
     assert sorted(names) == ["c=x", "c=x_2", "c=z", "d_year", "d_year_2"]
+    # Each is fitted on its own column, too.
+    found = features(fitted(rows, "y", scale="minmax", date_parts=["year"]), rows)
+    assert found["d_year"] == [0] * 4
+    np.testing.assert_allclose(found["d_year_2"], [0, 1 / 3, 2 / 3, 1])
     renamed = rows.rename({"y": "c=x_2"})
     assert "c=x_2" not in fitted(renamed, "c=x_2", rare_share=0.0).get_feature_names_out()
 
@@ -312,8 +316,10 @@ def test_one_row_many_rows_and_none(telco: pl.DataFrame) -> None:
     assert np.array_equal(transform.transform(telco[7:8]), whole[7:8])
     assert transform.transform(telco.clear()).shape == (0, whole.shape[1])
     assert whole.dtype == np.float64
-    with pytest.raises(SchemaError, match="no row"):
-        transform.fit(telco.clear(), [])
+    texts = fitted(telco.select("contract", "churn"), "churn")
+    for empty in (transform, texts):
+        with pytest.raises(SchemaError, match="no row"):
+            empty.fit(telco.clear(), [])
 
 
 def test_only_the_columns_that_are_read_are_needed(telco: pl.DataFrame) -> None:
