@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import Experiment, Run
+from mlflow.entities import Experiment, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracking import MlflowClient
@@ -126,8 +126,7 @@ def tracked_run(experiment: str, run_name: str = "", tags: Mapping[str, str] | N
     joined = os.environ.get(RUN_ID, "").strip()
     with tracking_errors():
         run = _join(client, joined) if joined else _open(client, experiment, run_name)
-        for key, value in (tags or {}).items():
-            client.set_tag(run.info.run_id, key, value)
+        client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in (tags or {}).items()])
     try:
         with tracking_errors():
             yield run.info.run_id

@@ -19,7 +19,7 @@ import polars as pl
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
-from kfp_lifecycle.components.shared.errors import EstimatorError, LifecycleError
+from kfp_lifecycle.components.shared.errors import EstimatorError, LifecycleError, SplitError
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
 from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
 from kfp_lifecycle.components.train.folds import hold_out
@@ -88,6 +88,7 @@ def fit_on(recipe: Recipe, rows: pl.DataFrame, y: npt.NDArray[Any], features: Fl
 
     Raises:
         EstimatorError: The estimator refuses its parameters or the features.
+        SplitError: No rows can be held out for early stopping.
     """
     estimator = clone(recipe.estimator)
     if _takes_validation_rows(estimator) and _stops(estimator, len(y)):
@@ -124,10 +125,14 @@ def _iterations(recipe: Recipe, rows: pl.DataFrame, y: npt.NDArray[Any]) -> int:
     share = recipe.estimator.get_params()["validation_fraction"]
     with estimator_errors(recipe.path, "fitted"):  # validation_fraction is the user's
         part = hold_out(rows, y, recipe.schema, share, recipe.seed)
-    # A class that only the held-out rows have cannot be validated.
-    judge = (
-        part.judge[np.isin(y[part.judge], y[part.fit])] if recipe.schema.task != "regression" else part.judge
-    )
+    judge = part.judge
+    if recipe.schema.task != "regression":  # a class that only the held-out rows have cannot be validated
+        judge = judge[np.isin(y[judge], y[part.fit])]
+    if not len(judge):
+        raise SplitError(
+            "No row held out for early stopping has a class that the other rows have.",
+            "Set early_stopping to false in estimator_parameters.",
+        )
     transform = clone(recipe.plan)
     features = fit_transform(transform, rows[part.fit], recipe.schema)
     more: dict[str, Any] = {"X_val": transform.transform(rows[judge]), "y_val": y[judge]}
