@@ -215,7 +215,7 @@ def test_thresholds_alone_can_refuse(laptop: Laptop):
     [
         ("diamonds-price", "r2", 0.97, "regression"),
         ("diamonds-cut", "roc_auc_ovr", 0.92, "multiclass"),
-        ("flights", "roc_auc", 0.65, "binary"),
+        ("flights", "roc_auc", 0.60, "binary"),
     ],
 )
 def test_the_same_file_trains_other_tables_by_parameters_alone(
