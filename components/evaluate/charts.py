@@ -102,7 +102,7 @@ def score_chart(scored: Scored) -> Markup:
 def predicted_actual_chart(scored: Scored) -> Markup:
     """Predicted against actual values of a regression, a random part of them where there are many."""
     rows = _some(scored.rows)
-    with _chart("Predicted", "Actual") as (figure, axes):
+    with _chart("Predicted", "Actual", unit=False) as (figure, axes):
         predicted, truth = scored.predicted[rows], scored.truth[rows]
         ends = [min(predicted.min(), truth.min()), max(predicted.max(), truth.max())]
         axes.plot(ends, ends, color=MUTED, linewidth=0.8, linestyle=":")
@@ -113,7 +113,7 @@ def predicted_actual_chart(scored: Scored) -> Markup:
 def residual_chart(scored: Scored) -> Markup:
     """Residuals (actual minus predicted) by the prediction."""
     rows = _some(scored.rows)
-    with _chart("Predicted", "Actual less predicted") as (figure, axes):
+    with _chart("Predicted", "Actual less predicted", unit=False) as (figure, axes):
         predicted, left = scored.predicted[rows], (scored.truth - scored.predicted)[rows]
         axes.axhline(0, color=MUTED, linewidth=0.8, linestyle=":")
         axes.scatter(predicted, left, s=7, color=ACCENT, alpha=0.35, linewidths=0)
@@ -161,10 +161,13 @@ def _plain(text: str) -> str:
 
 
 @contextmanager
-def _chart(x: str, y: str) -> Iterator[tuple[Figure, Axes]]:
+def _chart(x: str, y: str, *, unit: bool = True) -> Iterator[tuple[Figure, Axes]]:
+    """A figure with one pair of axes; ``unit`` where the numbers along them are of 0 to 1 and so short."""
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(4.4, 3.5))
-        figure.subplots_adjust(left=0.15, right=0.97, bottom=0.14, top=0.97)
+        # Making room for long numbers draws everything twice.
+        figure = Figure(figsize=(4.4, 3.5), layout=None if unit else "constrained")
+        if unit:
+            figure.subplots_adjust(left=0.15, right=0.97, bottom=0.14, top=0.97)
         axes = figure.add_subplot()
         axes.set_xlabel(x)
         axes.set_ylabel(y)
