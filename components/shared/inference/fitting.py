@@ -15,7 +15,7 @@ from .target_encoding import Floats, encode, held_out
 
 #: Parts of the training rows whose target encoding comes from the other parts.
 FOLDS = 5
-#: Name of the column with a row's part, for :func:`crossfit`.
+#: Name of the column with a row's part; no column of a table has a zero byte in its name.
 FOLD = "\0fold"
 
 #: More distinct values than this in one column are refused.
@@ -177,7 +177,7 @@ def _shape(plan: CategoryPlan, table: pl.DataFrame) -> CategoryEncoder:
     gaps = counts.get(None, 0)
     fill: str | None = None
     if plan.impute == "most_frequent" and present:
-        fill = max(present, key=lambda value: (present[value], value))
+        fill = min(present, key=lambda value: (-present[value], value))
         present[fill] += gaps
     kept = sorted(value for value, count in present.items() if count >= enough)
     own_slot = plan.impute == "missing" and gaps > 0

@@ -1,6 +1,8 @@
 """The feature tables, from artifacts to artifacts, on real tables."""
 
 import inspect
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,6 +65,12 @@ def test_the_component_passes_every_parameter_on() -> None:
     assert list(inspect.signature(featurize_step).parameters) == list(
         inspect.signature(featurize.python_func).parameters
     )
+
+
+def test_the_step_imports_only_what_it_uses() -> None:
+    code = "import sys, kfp_lifecycle.components.featurize.step; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert {"kfp", "mlflow", "pandas", "pyarrow", "sklearn"}.isdisjoint(loaded.split())
 
 
 def test_the_tables_of_the_telco_customers(telco: Run) -> None:
