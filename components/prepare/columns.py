@@ -69,11 +69,11 @@ def plan_columns(raw: RawTable, options: Options) -> Plan:
         ExpressionError: ``target_expression`` does not parse or cannot be computed.
         RuleError: A text feature has too many categories.
     """
-    names = raw.frame.collect_schema().names()
+    own = (ROW_HASH, SIDE)
+    found_names = raw.frame.collect_schema().names()
+    names = [name for name in found_names if name not in own]
     _check_names(names, options)
-    dropped = dict(raw.dropped) | {
-        name: "the name is prepare's own" for name in (ROW_HASH, SIDE) if name in names
-    }
+    dropped = raw.dropped | {name: "the name is prepare's own" for name in found_names if name in own}
     dropped |= dict.fromkeys(options.drop_columns, "named in drop_columns")
     found = find_types(raw, _needed(names, dropped, options), options)
     values = _settling(raw.frame, found, options)
@@ -96,6 +96,12 @@ def plan_columns(raw: RawTable, options: Options) -> Plan:
 
 
 def _check_names(names: Sequence[str], options: Options) -> None:
+    for name in (*names, options.target):
+        # Polars, and so all that follows, takes these for many columns.
+        if name == "*" or (name.startswith("^") and name.endswith("$")):
+            raise SchemaError(
+                f"A column cannot be named {name!r}: it is a pattern.", "Rename it in the source."
+            )
     if options.target not in names and not options.target_expression:
         raise TargetError(
             f"Target {options.target!r} is no column of the source.",

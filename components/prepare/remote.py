@@ -23,8 +23,9 @@ _ATTEMPTS = 4
 _CHUNK = 1 << 20
 _PARALLEL = 8
 
-#: Connections that fail to open are retried by urllib3; these are for those that break off.
-_BROKEN_OFF = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+
+class _BrokenOffError(Exception):
+    """A download that began and did not end."""
 
 
 @dataclass(frozen=True)
@@ -176,22 +177,21 @@ def _refused(uri: str, error: Exception) -> NoReturn:
 
 def _fetch_http(uri: str, folder: Path) -> Fetched:
     file = folder / (PurePosixPath(urlsplit(uri).path).name or "download")
-    for attempt in range(1, _ATTEMPTS):
+    for attempt in range(1, _ATTEMPTS + 1):
         try:
             digest = _download(uri, file)
             break
-        except _BROKEN_OFF:
+        except _BrokenOffError as error:
+            if attempt == _ATTEMPTS:
+                _refused(uri, error)
             time.sleep(0.5 * attempt)
         except requests.RequestException as error:
             _refused(uri, error)
-    else:
-        with _declared(uri):
-            digest = _download(uri, file)
     return Fetched([file], redact(uri), lambda: digest)
 
 
 def _download(uri: str, file: Path) -> str:
-    """Streams ``uri`` to ``file`` and gives the content's digest."""
+    """Streams ``uri`` to ``file`` and gives the content's digest. What fails to begin is retried here."""
     retry = urllib3.Retry(
         total=_ATTEMPTS, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False
     )
@@ -199,13 +199,15 @@ def _download(uri: str, file: Path) -> str:
     with requests.Session() as session:
         for scheme in ("http://", "https://"):
             session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retry))
-        with session.get(uri, stream=True, timeout=(10, DEADLINE_S)) as answer:
+        with session.get(uri, stream=True, timeout=(10, DEADLINE_S)) as answer, file.open("wb") as out:
             if answer.status_code >= 400:
                 _refuse_status(uri, answer.status_code, answer.reason)
-            with file.open("wb") as out:
+            try:
                 for chunk in answer.iter_content(_CHUNK):
                     digest.update(chunk)
                     out.write(chunk)
+            except requests.RequestException as error:
+                raise _BrokenOffError(f"the download broke off: {error}") from error
     return f"sha256:{digest.hexdigest()}"
 
 

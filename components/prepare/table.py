@@ -20,7 +20,7 @@ from kfp_lifecycle.components.prepare.rows import Rows, place_rows
 from kfp_lifecycle.components.prepare.rules import check_rules
 from kfp_lifecycle.components.prepare.sources import fetch
 from kfp_lifecycle.components.prepare.summaries import Summary, summarize
-from kfp_lifecycle.components.shared.errors import LifecycleError, StorageError
+from kfp_lifecycle.components.shared.errors import LifecycleError, StorageError, redact
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, Split, TableSchema
 from kfp_lifecycle.components.shared.outputs import storage_problem, whole_file, whole_folder
 
@@ -123,7 +123,8 @@ def _working_folder() -> Iterator[Path]:
 
 def _write(raw: RawTable, plan: Plan, rows: Rows, folder: Path, *, is_test: bool) -> None:
     """Writes one split. Rows of the other are filtered out before they are settled."""
-    together = pl.concat([raw.frame, rows.frame.lazy()], how="horizontal")
+    source = raw.frame.drop(rows.frame.columns, strict=False)
+    together = pl.concat([source, rows.frame.lazy()], how="horizontal")
     chosen = together.filter(pl.col(rows.side) == is_test)
     names = [column.name for column in plan.columns]
     plan.settled(chosen, ROW_HASH).select(*names, ROW_HASH).sink_parquet(
@@ -145,5 +146,5 @@ def _schema(
         source_uri=uri,
         source_digest=digest,
         dropped=plan.dropped,
-        parameters=options.to_dict(),
+        parameters=options.to_dict() | {"source": redact(options.source)},
     )
