@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -35,10 +35,13 @@ import polars as pl
 
 from kfp_lifecycle.components.shared import inference
 from kfp_lifecycle.components.shared.errors import SchemaError
-from kfp_lifecycle.components.shared.inference.model import ESTIMATOR, SCHEMA, TRANSFORM, Model
+from kfp_lifecycle.components.shared.inference.files import ESTIMATOR, SCHEMA, TRANSFORM
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
-from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
 from kfp_lifecycle.components.shared.model_signature import as_source, signature
+
+if TYPE_CHECKING:  # register describes models, and has no use for scikit-learn, which these import
+    from kfp_lifecycle.components.shared.inference.model import Model
+    from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
 
 DATA = Path("data") / "lifecycle"
 DESCRIPTION, REFERENCE, TRAINING_ROWS = "model.json", "reference.parquet", "training_rows.parquet"
@@ -126,7 +129,7 @@ def save_model(
     *,
     estimator: Any,
     estimator_path: str,
-    transform: FeatureTransform,
+    transform: "FeatureTransform",
     schema: TableSchema,
     reference: pl.DataFrame,
     row_hashes: npt.NDArray[np.uint64],
@@ -205,7 +208,7 @@ def describe(path: str | Path) -> ModelDescription:
         ) from error
 
 
-def load_predictor(path: str | Path) -> Model:
+def load_predictor(path: str | Path) -> "Model":
     """The model at ``path`` (a local folder), as ``mlflow.pyfunc.load_model`` loads it.
 
     The class is the one that travels in the model, not this library's. Its ``predict`` takes a Polars or
@@ -214,7 +217,7 @@ def load_predictor(path: str | Path) -> Model:
     import mlflow.pyfunc
 
     loaded = mlflow.pyfunc.load_model(str(path), suppress_warnings=True)
-    return cast(Model, loaded.get_raw_model())
+    return cast("Model", loaded.get_raw_model())
 
 
 def read_reference(path: str | Path) -> pl.DataFrame:

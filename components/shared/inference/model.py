@@ -10,15 +10,13 @@ import pandas as pd
 import polars as pl
 
 from .columns import PREDICTION, probability_column
+from .files import ESTIMATOR, SCHEMA, TRANSFORM
 from .frames import to_polars
 from .labels import own_labels
 from .predict import most_probable, predict_probabilities, predict_values
 from .schema import TableSchema
 from .settle import settle
 from .transform import FeatureTransform
-
-#: Files in a model's data folder.
-SCHEMA, TRANSFORM, ESTIMATOR = "schema.json", "transform.json", "estimator.pkl"
 
 
 class Model:

@@ -19,7 +19,7 @@ from kfp_lifecycle.components.evaluate.report import render_report
 from kfp_lifecycle.components.register.lineage import Pipeline
 from kfp_lifecycle.components.register.versions import Request, register_model
 from kfp_lifecycle.components.shared.errors import RegistryError
-from kfp_lifecycle.components.shared.inference.model import ESTIMATOR
+from kfp_lifecycle.components.shared.inference.files import ESTIMATOR
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH
 from tests.components.conftest import Telco
 from tests.components.trained import Prepared, churn, evaluation_file, prepare, train
