@@ -19,8 +19,9 @@ from mlflow.entities import (
 from mlflow.models import Model
 from mlflow.tracking import MlflowClient
 
-from kfp_lifecycle.components.shared.errors import redact
+from kfp_lifecycle.components.shared.errors import StorageError, redact
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
+from kfp_lifecycle.components.shared.outputs import storage_problem
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,9 @@ def log_model(client: MlflowClient, run_id: str, folder: Path, tags: Mapping[str
 
     Returns:
         The id of the logged model.
+
+    Raises:
+        StorageError: A local artifact store cannot be written.
     """
     experiment = client.get_run(run_id).info.experiment_id
     logged = client.create_logged_model(experiment, MODEL_NAME, run_id, tags=dict(tags))
@@ -103,8 +107,13 @@ def log_model(client: MlflowClient, run_id: str, folder: Path, tags: Mapping[str
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     try:
         client.log_model_artifacts(logged.model_id, str(folder))
-    except BaseException:
+    except BaseException as error:
         client.finalize_logged_model(logged.model_id, LoggedModelStatus.FAILED)
+        if (said := storage_problem(error)) is not None:
+            raise StorageError(
+                f"MLflow's artifact store at {redact(logged.artifact_location)} cannot be written: {said}.",
+                "Free space there, or name another store with MLFLOW_TRACKING_URI.",
+            ) from error
         raise
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     return str(logged.model_id)

@@ -2,10 +2,10 @@
 
 import http.server
 import os
+import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -24,10 +24,10 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as uri:
-        yield uri
+@pytest.fixture
+def store(tmp_path: Path, empty_store: Path) -> None:
+    """The default store, made already."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
 
 
 def test_the_default_store_is_one_file_here_with_artifacts_beside_it(tmp_path: Path) -> None:
@@ -43,9 +43,11 @@ def test_the_default_store_is_one_file_here_with_artifacts_beside_it(tmp_path: P
 
 
 def test_a_configured_sqlite_file_keeps_its_artifacts_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "a folder, größer"
+    folder.mkdir()
+    shutil.copy(empty_store, folder / "runs.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/runs.db")
     with tracked_run("churn") as run_id:
         MlflowClient().log_text(run_id, "said", "note.txt")
@@ -61,6 +63,7 @@ def test_in_a_pod_a_store_must_be_configured(monkeypatch: pytest.MonkeyPatch) ->
     assert tracking_uri() == "http://mlflow:5000"
 
 
+@pytest.mark.usefixtures("store")
 def test_a_failing_block_leaves_a_failed_run() -> None:
     with pytest.raises(ZeroDivisionError), tracked_run("churn") as run_id:
         _ = 1 / 0
@@ -68,10 +71,10 @@ def test_a_failing_block_leaves_a_failed_run() -> None:
 
 
 def test_a_run_of_the_kubeflow_plugin_is_joined_and_left_open(
-    server: str, monkeypatch: pytest.MonkeyPatch
+    mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    client = MlflowClient(server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+    client = MlflowClient(mlflow_uri)
     experiment = client.create_experiment("of the plugin")
     opened = client.create_run(experiment, run_name="of the plugin").info
     monkeypatch.setenv("MLFLOW_RUN_ID", opened.run_id)
@@ -89,24 +92,24 @@ def test_a_run_of_the_kubeflow_plugin_is_joined_and_left_open(
     assert client.get_experiment_by_name("another") is None
 
 
-def test_an_experiment_of_the_plugin_is_used(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    experiment = MlflowClient(server).create_experiment("given by id")
+def test_an_experiment_of_the_plugin_is_used(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+    experiment = MlflowClient(mlflow_uri).create_experiment("given by id")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment)
     with tracked_run("another") as run_id:
         pass
-    assert MlflowClient(server).get_run(run_id).info.experiment_id == experiment
+    assert MlflowClient(mlflow_uri).get_run(run_id).info.experiment_id == experiment
 
 
-def test_a_run_that_is_not_there_is_named(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+def test_a_run_that_is_not_there_is_named(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
     monkeypatch.setenv("MLFLOW_RUN_ID", "0123456789abcdef0123456789abcdef")
     with pytest.raises(TrackingError, match="0123456789abcdef"), tracked_run("churn"):
         pass
 
 
-def test_a_server_chooses_where_artifacts_are(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+def test_a_server_chooses_where_artifacts_are(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
     with tracked_run("churn", "remote", {"a": "b"}) as run_id:
         MlflowClient().log_text(run_id, "said", "note.txt")
         assert MlflowClient().get_run(run_id).info.artifact_uri.startswith("mlflow-artifacts:")
@@ -114,6 +117,7 @@ def test_a_server_chooses_where_artifacts_are(server: str, monkeypatch: pytest.M
     assert list(Path.cwd().iterdir()) == []
 
 
+@pytest.mark.usefixtures("store")
 def test_a_deleted_experiment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     client = connect()
     client.delete_experiment(client.create_experiment("gone"))
@@ -166,6 +170,7 @@ def test_a_server_that_stumbles_is_retried(
         double.shutdown()
 
 
+@pytest.mark.usefixtures("store")
 def test_retries_are_bounded_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "3")

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from kfp_lifecycle.components.train.training import (
     train_model,
 )
 from tests.components.train.tables import Prepared, prepared
-from tests.servers import free_port, mlflow_server
+from tests.servers import free_port
 
 QUICK = TrainingOptions(estimator_parameters={"max_iter": 20}, folds=3, reference_rows=50, experiment="tests")
 
@@ -45,12 +45,6 @@ def churn(table: Callable[[str], pd.DataFrame]) -> Prepared:
 @pytest.fixture
 def inputs(churn: Prepared, here: Path) -> TrainingInputs:
     return churn.write(here / "inputs")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as uri:
-        yield uri
 
 
 def _check_run(result: TrainingResult, folds: int) -> None:
@@ -103,9 +97,9 @@ def test_a_training_leaves_a_model_and_a_run(churn: Prepared, inputs: TrainingIn
 
 
 def test_a_real_server_gets_the_same(
-    inputs: TrainingInputs, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+    inputs: TrainingInputs, tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
     result = train_model(inputs, tmp_path / "model", replace(QUICK, run_name="named"))
     _check_run(result, folds=3)
     assert MlflowClient().get_run(result.run_id).info.run_name == "named"
@@ -116,13 +110,13 @@ def test_a_real_server_gets_the_same(
 def test_a_step_that_is_run_again_in_the_plugins_run_adds_nothing_wrong(
     inputs: TrainingInputs,
     tmp_path: Path,
-    server: str,
+    mlflow_uri: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    client = MlflowClient(server)
+    client = MlflowClient(mlflow_uri)
     run_id = client.create_run("0").info.run_id
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
     first = train_model(inputs, tmp_path / "model", QUICK)
     again = train_model(inputs, tmp_path / "model", replace(QUICK, estimator_parameters={"max_iter": 21}))
@@ -261,6 +255,19 @@ def test_a_full_disk_is_a_declared_error(inputs: TrainingInputs, small_disk: Pat
     with pytest.raises(StorageError, match="model cannot be written: no space left on device"):
         train_model(inputs, small_disk / "model", QUICK)
     assert not list(small_disk.iterdir())
+
+
+def test_a_full_artifact_store_is_named_and_leaves_no_model(
+    inputs: TrainingInputs, tmp_path: Path, small_disk: Path
+) -> None:
+    (tmp_path / "mlartifacts").symlink_to(small_disk)
+    with pytest.raises(StorageError, match=r"mlartifacts.* cannot be written: no space left on device"):
+        train_model(inputs, tmp_path / "model", QUICK)
+    assert not (tmp_path / "model").exists()
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("tests").experiment_id
+    assert [run.info.status for run in client.search_runs([experiment])] == ["FAILED"]
+    assert [str(model.status) for model in client.search_logged_models([experiment])] == ["FAILED"]
 
 
 def test_progress_is_in_the_log(
