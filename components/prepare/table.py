@@ -4,7 +4,9 @@ The table need not fit in memory. Every pass over it is a streaming query of Pol
 bytes a row (its hash, its class or moment, its side) and the hash set that finds duplicates.
 """
 
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,8 +110,11 @@ def prepare_table(options: Options, *, train: Path, test: Path, schema: Path, pr
 def _working_folder() -> Iterator[Path]:
     """A temporary folder; a full disk under it is a declared error."""
     try:
-        with tempfile.TemporaryDirectory(prefix="prepare-") as folder:
-            yield Path(folder)
+        folder = Path(tempfile.mkdtemp(prefix="prepare-"))
+        try:
+            yield folder
+        finally:
+            _clear(folder)
     except LifecycleError:
         raise
     except Exception as error:
@@ -119,6 +124,15 @@ def _working_folder() -> Iterator[Path]:
             f"The temporary folder {tempfile.gettempdir()} cannot be written: {said}.",
             "Free space there (about the size of the source), or set TMPDIR to another folder.",
         ) from error
+
+
+def _clear(folder: Path) -> None:
+    # A sink that Polars breaks off may still be opening its file while the error is on its way.
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.05)
 
 
 def _write(raw: RawTable, plan: Plan, rows: Rows, folder: Path, *, is_test: bool) -> None:
