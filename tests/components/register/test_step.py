@@ -1,6 +1,8 @@
 """The step, on a store and on a server, and the two verbs of the command line."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
@@ -105,3 +107,16 @@ def test_all_of_it_on_a_real_mlflow_server(
         assert len(mlflow.pyfunc.load_model("models:/churn@champion").predict(rows)) == 3
         assert command("rollback", "churn")[1].startswith("churn: champion version 2 → version 1")
         assert command("promote", "churn")[1].startswith("churn: champion version 1 → version 2")
+
+
+@pytest.mark.parametrize(
+    ("step", "unused"),
+    [
+        ("register", {"sklearn", "matplotlib", "skops"}),
+        ("evaluate", {"skops", "sqlalchemy", "matplotlib.pyplot"}),
+    ],
+)
+def test_a_step_imports_only_what_it_uses(step: str, unused: set[str]) -> None:
+    code = f"import sys, kfp_lifecycle.components.{step}.step; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not unused & set(done.stdout.split())
