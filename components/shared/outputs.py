@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from kfp_lifecycle.components.shared.errors import LifecycleError, StorageError
+from kfp_lifecycle.components.shared.errors import StorageError
 
 
 class OutputArtifact(Protocol):
@@ -59,7 +59,7 @@ def _partial(final: Path) -> Iterator[Path]:
         partial.replace(final)
     except BaseException as error:
         remove(partial)
-        if isinstance(error, LifecycleError):  # says already what cannot be written
+        if isinstance(error, StorageError):  # says already what cannot be written
             raise
         if (said := storage_problem(error)) is not None:
             raise StorageError(
