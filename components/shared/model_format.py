@@ -152,26 +152,25 @@ def save_model(
     """
     import mlflow.pyfunc
 
+    rows = TrainingRows.of(row_hashes)
+    description = {
+        "format": 1,
+        "library_version": library_version(),
+        "estimator": estimator_path,
+        "input_columns": list(transform.input_columns),
+        "training_rows_modulus": rows.modulus,
+        "metrics": dict(metrics),
+        "parameters": {component: dict(values) for component, values in parameters.items()},
+    }
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
         data, code = Path(place) / DATA.name, _copy_of_inference(Path(place))
         data.mkdir()
-        (data / ESTIMATOR).write_bytes(pickle.dumps(estimator))
         schema.save(data / SCHEMA)
         transform.save(data / TRANSFORM)
+        (data / ESTIMATOR).write_bytes(pickle.dumps(estimator))
+        (data / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         reference.write_parquet(data / REFERENCE)
-        rows = TrainingRows.of(row_hashes)
         pl.DataFrame({"hash": rows.hashes}).write_parquet(data / TRAINING_ROWS)
-        description = {
-            "format": 1,
-            "library_version": library_version(),
-            "estimator": estimator_path,
-            "input_columns": list(transform.input_columns),
-            "training_rows_modulus": rows.modulus,
-            "metrics": dict(metrics),
-            "parameters": {component: dict(values) for component, values in parameters.items()},
-        }
-        text = json.dumps(description, indent=2, ensure_ascii=False)
-        (data / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
         mlflow.pyfunc.save_model(
             folder,
             loader_module=f"{code.name}.model",

@@ -125,7 +125,9 @@ def test_a_deleted_experiment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def test_a_server_that_is_down_is_named_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_down_is_named_without_credentials(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:hunter2@127.0.0.1:{port}")
     with pytest.raises(TrackingError) as caught, tracked_run("churn"):
@@ -133,6 +135,8 @@ def test_a_server_that_is_down_is_named_without_credentials(monkeypatch: pytest.
     assert f"http://***@127.0.0.1:{port}" in str(caught.value)
     assert "Connection refused" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+    assert "Retrying" in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 class _Stumbling(http.server.BaseHTTPRequestHandler):
