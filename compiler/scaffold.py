@@ -29,7 +29,12 @@ def new_component(repository: Repository, name: str) -> list[GeneratedFile]:
     """
     _check_name(repository, name)
     verb = _module_name(name)
-    values = {"name": name, "verb": verb, "module": repository.module("components", name)}
+    values = {
+        "name": name,
+        "verb": verb,
+        "module": repository.module("components", name),
+        "image": _image_module(repository),
+    }
     folder = f"components/{name}"
     places = {
         "__init__.py": f"{folder}/__init__.py",
@@ -39,6 +44,13 @@ def new_component(repository: Repository, name: str) -> list[GeneratedFile]:
         "test.py": f"tests/{folder}/test_{name}.py",
     }
     return [GeneratedFile(place, render(f"component/{t}.j2", **values)) for t, place in places.items()]
+
+
+def _image_module(repository: Repository) -> str:
+    """The module with the image that components run in: the repository's own, which holds their code."""
+    place = ("components", "shared", "image")
+    own = repository.root.joinpath(*place).with_suffix(".py").is_file()
+    return repository.module(*place) if own else ".".join(("kfp_lifecycle", *place))
 
 
 def _check_name(repository: Repository, name: str) -> None:

@@ -11,7 +11,11 @@ from typer.core import TyperGroup
 
 from kfp_lifecycle.scripts.compile import compile_command
 from kfp_lifecycle.scripts.demo_data import demo_data
+from kfp_lifecycle.scripts.diff import diff_command
 from kfp_lifecycle.scripts.docs import docs
+from kfp_lifecycle.scripts.graph import graph_command
+from kfp_lifecycle.scripts.init import init_command
+from kfp_lifecycle.scripts.lint import lint_command
 from kfp_lifecycle.scripts.new import new
 from kfp_lifecycle.scripts.promote import promote
 from kfp_lifecycle.scripts.rollback import rollback
@@ -63,8 +67,12 @@ def _root(
     """Kubeflow components for the whole life of a model: compile them, run them, release what they train."""
 
 
+app.command("init", rich_help_panel=BUILD)(init_command)
 app.command("compile", rich_help_panel=BUILD)(compile_command)
+app.command("lint", rich_help_panel=BUILD)(lint_command)
+app.command("diff", rich_help_panel=BUILD)(diff_command)
 app.command("docs", rich_help_panel=BUILD)(docs)
+app.command("graph", rich_help_panel=BUILD)(graph_command)
 app.add_typer(new, name="new", rich_help_panel=BUILD)
 app.command("run", rich_help_panel=USE)(run_command)
 app.command("promote", rich_help_panel=USE)(promote)
