@@ -144,9 +144,11 @@ class _Builder:
                 continue
             into, (producer, output) = port_id(flow, name), made_by(flow, given)
             outer = port_id(flow, handed_down(flow, given))
-            if producer in tasks:
+            if producer and producer in tasks:
                 linked.add(producer)
                 yield self.edge(producer, output, key, into, flow, tasks)
+            elif not handed_down(flow, given):
+                continue
             elif scope.item is not None and outer == scope.item.id:
                 yield Edge(_item_key(tasks), _ITEM, key, into, flow, scope.item.type)
             elif outer in scope.live:

@@ -11,7 +11,9 @@ from math import fsum
 
 from kfp_lifecycle.compiler.graph.boxes import Segment, Side, Vertex, is_header, number
 
-_SWEEPS = 12
+_SWEEPS, _EXCHANGES = 12, 8
+# Layers with more than this are sorted only.
+_MOST_EXCHANGED = 150
 
 
 def reduce_crossings(layers: list[list[Vertex]]) -> None:
@@ -70,10 +72,9 @@ def _sort_side(side: Side, ends: dict[str, list[float]]) -> None:
 
 
 def _exchange(layers: list[list[Vertex]]) -> None:
-    """Exchanges neighbours as long as that takes crossings away."""
+    """Exchanges neighbours where that takes crossings away."""
     for layer in layers:
-        improved = len(layer) < 200
-        while improved:
+        for _ in range(_EXCHANGES if len(layer) < _MOST_EXCHANGED else 0):
             improved = False
             for left in range(len(layer) - 1):
                 a, b = layer[left], layer[left + 1]
@@ -81,6 +82,8 @@ def _exchange(layers: list[list[Vertex]]) -> None:
                     layer[left], layer[left + 1] = b, a
                     a.index, b.index = left + 1, left
                     improved = True
+            if not improved:
+                break
 
 
 def _between(left: Vertex, right: Vertex) -> int:

@@ -1,10 +1,12 @@
 """A drawing as SVG: one file that needs nothing else, for light and dark, the same bytes everywhere."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
 from xml.etree import ElementTree as ET
 
 from kfp_lifecycle.compiler.graph import style
 from kfp_lifecycle.compiler.graph.drawing import Badge, Box, Dot, Drawing, Label, Route
+from kfp_lifecycle.compiler.graph.flows import flows
 from kfp_lifecycle.compiler.graph.model import GROUPS, Flow, Kind, Node
 from kfp_lifecycle.compiler.graph.text import clean, fit, width
 
@@ -14,8 +16,7 @@ LEGEND_LINE = 22
 LEAST_WIDTH = 320
 RADIUS = 7
 
-#: A description for those who cannot see the picture stays shorter than this many edges.
-_MOST_EDGES = 200
+Point = tuple[int, int]
 
 
 def to_svg(drawing: Drawing) -> str:
@@ -59,8 +60,8 @@ def _contents(parent: ET.Element, drawing: Drawing) -> None:
     groups = [box for box in drawing.boxes if box.node.kind in GROUPS]
     for box in groups:
         _box(parent, box, f"group {style.name(box.node.kind)}", radius=10)
-    for route in drawing.routes:
-        _route(parent, route)
+    for route, points in _without_common_ways(drawing.routes):
+        _route(parent, route, points)
     for box in drawing.boxes:
         if box.node.kind not in GROUPS:
             terminal = box.node.kind in (Kind.INPUT, Kind.OUTPUT)
@@ -115,11 +116,43 @@ def _dot(parent: ET.Element, dot: Dot) -> None:
     _add(shape, "title", text=clean(f"{dot.name}: {dot.type}"))
 
 
-def _route(parent: ET.Element, route: Route) -> None:
+def _without_common_ways(routes: Sequence[Route]) -> Iterator[tuple[Route, list[Point]]]:
+    """The routes, each from where it parts from all those before it that begin at the same port.
+
+    What is drawn twice looks bolder than what is drawn once, and dashes on dashes are no dashes.
+    """
+    drawn: dict[tuple[object, ...], list[tuple[Point, ...]]] = {}
+    for route in routes:
+        same = drawn.setdefault((route.path, route.edge.source, route.edge.output), [])
+        ways = [_after_parting(route.points, other) for other in same] or [[*route.points]]
+        yield route, min(ways, key=_length)
+        same.append(route.points)
+
+
+def _after_parting(points: Sequence[Point], other: Sequence[Point]) -> list[Point]:
+    """What is left of a route where it leaves another, from shortly before, as corners are round."""
+    parted = next((at for at, (a, b) in enumerate(zip(points, other, strict=False)) if a != b), None)
+    if not parted:
+        return [*points]
+    start, here, there = points[parted - 1], points[parted], other[parted]
+    if _towards(start, here, 1) == _towards(start, there, 1):
+        shared = min(_distance(start, here), _distance(start, there))
+        parting = _towards(start, here, shared)
+        back = _towards(parting, start, min(RADIUS, shared))
+    else:
+        parting = start
+        back = _towards(start, points[parted - 2], RADIUS) if parted > 1 else start
+    return [point for point, _ in groupby([back, parting, *points[parted:]])]
+
+
+def _length(points: Sequence[Point]) -> int:
+    return sum(_distance(a, b) for a, b in pairwise(points))
+
+
+def _route(parent: ET.Element, route: Route, points: list[Point]) -> None:
     family = style.family(route.edge.flow, route.edge.type)
     group = _add(parent, "g", **{"class": "edge"})
     _add(group, "title", text=clean(route.label))
-    points = list(route.points)
     (x, y), (before_x, before_y) = points[-1], points[-2]
     if route.arrow:
         right, down = _sign(x - before_x), _sign(y - before_y)
@@ -134,21 +167,23 @@ def _route(parent: ET.Element, route: Route) -> None:
         _add(group, "path", **{"class": f"arrow {family}"}, d=f"M{x} {y} {corners}Z")
 
 
-def _path(points: Sequence[tuple[int, int]]) -> str:
+def _path(points: Sequence[Point]) -> str:
     """A line with rounded corners."""
     parts = [f"M{points[0][0]} {points[0][1]}"]
-    for before, here, after in zip(points, points[1:], points[2:], strict=False):
-        room = min(RADIUS, _distance(before, here) // 2, _distance(here, after) // 2)
+    for at, (before, here, after) in enumerate(zip(points, points[1:], points[2:], strict=False)):
+        # A part between two corners is shared by both.
+        first, last = at == 0, at == len(points) - 3
+        room = min(RADIUS, _distance(before, here) // (2 - first), _distance(here, after) // (2 - last))
         (ax, ay), (bx, by) = _towards(here, before, room), _towards(here, after, room)
         parts.append(f"L{ax} {ay}Q{here[0]} {here[1]} {bx} {by}")
     return "".join([*parts, f"L{points[-1][0]} {points[-1][1]}"])
 
 
-def _towards(here: tuple[int, int], there: tuple[int, int], far: int) -> tuple[int, int]:
+def _towards(here: Point, there: Point, far: int) -> Point:
     return here[0] + far * _sign(there[0] - here[0]), here[1] + far * _sign(there[1] - here[1])
 
 
-def _distance(a: tuple[int, int], b: tuple[int, int]) -> int:
+def _distance(a: Point, b: Point) -> int:
     return abs(a[0] - b[0]) + abs(a[1] - b[1])
 
 
@@ -200,9 +235,12 @@ def _counts(drawing: Drawing) -> str:
 
 def _description(drawing: Drawing) -> str:
     """The picture in words."""
-    steps = [_name(box.node) for box in drawing.boxes]
-    flows = [route.label for route in drawing.routes][:_MOST_EDGES]
-    return clean(f"{_counts(drawing)}. Contains: {'; '.join(steps)}. Flows: {'; '.join(flows)}.")
+    names = {path: _name(node) for path, node in drawing.root.walk()}
+    links = [
+        f"{names[edge.source]} → {names[edge.target]} ({edge.label or 'order'})"
+        for edge in flows(drawing.root)
+    ]
+    return clean(f"{_counts(drawing)}. Contains: {'; '.join(names.values())}. Flows: {'; '.join(links)}.")
 
 
 def _name(node: Node) -> str:

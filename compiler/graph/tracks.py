@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 #: Parts of different links that are nearer than this look like one.
 NEAR = 7
 
 _OVERLAP = 1000
+
+# Finding the best order takes time with the square of the number.
+_MOST_ORDERED = 150
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Net:
         """Whether no part runs across."""
         return all(end == self.start for end in self.ends)
 
-    @property
+    @cached_property
     def extent(self) -> tuple[int, int]:
         """From where to where the part that runs across reaches."""
         return min(self.start, *self.ends), max(self.start, *self.ends)
@@ -38,12 +42,27 @@ def assign(nets: Sequence[Net]) -> tuple[list[int | None], int]:
     Returns:
         The tracks, and how many there are.
     """
-    order = _order([index for index, net in enumerate(nets) if not net.straight], nets)
-    tracks: dict[int, int] = {}
-    for place, index in enumerate(order):
-        before = [tracks[other] for other in order[:place] if _meet(nets[index], nets[other])]
-        tracks[index] = max(before, default=-1) + 1
+    bent = [index for index, net in enumerate(nets) if not net.straight]
+    if len(bent) > _MOST_ORDERED:
+        tracks = _first_fit(bent, nets)
+    else:
+        tracks, order = {}, _order(bent, nets)
+        for place, index in enumerate(order):
+            before = [tracks[other] for other in order[:place] if _meet(nets[index], nets[other])]
+            tracks[index] = max(before, default=-1) + 1
     return [tracks.get(index) for index in range(len(nets))], max(tracks.values(), default=-1) + 1
+
+
+def _first_fit(bent: list[int], nets: Sequence[Net]) -> dict[int, int]:
+    """For very many nets: each on the first track where it touches none, whatever it crosses."""
+    tracks: dict[int, int] = {}
+    ends: list[int] = []
+    for index in sorted(bent, key=lambda index: (nets[index].extent, index)):
+        low, high = nets[index].extent
+        track = next((track for track, end in enumerate(ends) if end + NEAR < low), len(ends))
+        ends[track : track + 1] = [high]
+        tracks[index] = track
+    return tracks
 
 
 def _order(bent: list[int], nets: Sequence[Net]) -> list[int]:
