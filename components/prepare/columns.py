@@ -42,6 +42,7 @@ class Plan:
         missing_shares: Share of missing values by column, of all rows of the source.
         table: The settled rows of the source, target included, lazily.
         values: How each column of the source settles.
+        few: The columns that have few distinct values.
         computed: The target's expression, if it is computed.
     """
 
@@ -52,6 +53,7 @@ class Plan:
     missing_shares: dict[str, float]
     table: pl.LazyFrame
     values: dict[str, pl.Expr] = field(repr=False)
+    few: set[str]
     computed: pl.Expr | None = field(repr=False, default=None)
 
     def settled(self, raw: pl.LazyFrame, *beside: str) -> pl.LazyFrame:
@@ -92,7 +94,7 @@ def plan_columns(raw: RawTable, options: Options) -> Plan:
     dropped |= _too_empty(columns, missing, options)
     kept = [column for column in columns if column.name not in dropped]
     _check_features(kept, found, options)
-    return Plan(kept, identity, target, dropped, missing, table, values, computed)
+    return Plan(kept, identity, target, dropped, missing, table, values, _few(kept, found), computed)
 
 
 def _check_names(names: Sequence[str], options: Options) -> None:
@@ -242,6 +244,11 @@ def _check_features(columns: list[Column], found: list[Found], options: Options)
                 "Drop it (drop_columns), name it as a key (key_columns), give its type (column_types), "
                 "or raise max_categories.",
             )
+
+
+def _few(columns: list[Column], found: list[Found]) -> set[str]:
+    counted = {one.column.name for one in found if one.distinct is not None and one.is_distinct_exact}
+    return {c.name for c in columns if c.type == "boolean" or c.name in counted or c.role == "target"}
 
 
 def _named(columns: Sequence[Column], name: str) -> Column:

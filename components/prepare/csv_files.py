@@ -8,6 +8,7 @@ import codecs
 import gzip
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, cast
 
@@ -45,23 +46,10 @@ def stage_csv(fetched: Fetched, options: Options, folder: Path) -> tuple[pl.Lazy
     reader = _Reader(files, options, fetched.uri)
     names = reader.names()
     staged = folder / "staged.parquet"
-    try:
-        _sink(reader.scan(reader.number_types()), staged)
-    except pl.exceptions.PolarsError as error:
-        if storage_problem(error) is not None:
-            raise
-        try:
-            _sink(reader.scan({}), staged)
-        except pl.exceptions.PolarsError as text_error:
-            raise reader.problem(text_error) from text_error
+    reader.stage(staged)
     blank = [name for name in names if (_REPEATED.sub(r"\1", name)).strip() == ""]
     frame = pl.scan_parquet(staged).drop(blank)
     return frame, {f"(column {names.index(name) + 1})": "its header is blank" for name in blank}
-
-
-def _sink(table: pl.LazyFrame, file: Path) -> None:
-    # Read back a few times and thrown away: neither compression nor statistics would pay.
-    table.sink_parquet(file, compression="uncompressed", statistics=False)
 
 
 class _Reader:
@@ -70,16 +58,42 @@ class _Reader:
     def __init__(self, files: list[Path], options: Options, uri: str) -> None:
         self.files, self.options, self.uri = files, options, uri
 
-    def scan(self, types: dict[str, pl.DataType], files: list[Path] | None = None) -> pl.LazyFrame:
-        """The files as one table; columns without a type are text."""
-        missing = self.options.missing_values
+    def scan(
+        self, types: Mapping[str, pl.DataType], missing: Sequence[str] = (), files: list[Path] | None = None
+    ) -> pl.LazyFrame:
+        """The files as one table; columns without a type are text, fields that are in ``missing`` null."""
         return pl.scan_csv(
             files or self.files,
             separator=self.options.separator,
             infer_schema=False,
             schema_overrides=types,
-            null_values=missing if missing else None,
+            null_values=list(missing) or None,
         )
+
+    def stage(self, staged: Path) -> None:
+        """Parses all into one Parquet file, in the fastest way that the fields allow.
+
+        Raises:
+            SourceError: The files cannot be parsed even as text.
+        """
+        missing = self.options.missing_values
+        types, has_missing = self._number_types()
+        ways: list[tuple[Mapping[str, pl.DataType], Sequence[str]]] = [(types, missing), ({}, missing)]
+        if missing and not has_missing:
+            # Looking for them in every field takes a quarter of the parser's time.
+            ways.insert(0, (types, ()))
+        problem: pl.exceptions.PolarsError | None = None
+        for way in ways:
+            try:
+                # Read back a few times and thrown away: neither compression nor statistics would pay.
+                self.scan(*way).sink_parquet(staged, compression="uncompressed", statistics=False)
+                return
+            except pl.exceptions.PolarsError as error:
+                if storage_problem(error) is not None:
+                    raise
+                problem = error
+        assert problem is not None
+        raise self.problem(problem) from problem
 
     def names(self) -> list[str]:
         """The column names, one header for all files.
@@ -91,7 +105,7 @@ class _Reader:
         headers = []
         for file in self.files:
             try:
-                headers.append(self.scan({}, [file]).collect_schema().names())
+                headers.append(self.scan({}, files=[file]).collect_schema().names())
             except pl.exceptions.PolarsError as error:
                 raise self.problem(error) from error
         names = headers[0]
@@ -113,14 +127,18 @@ class _Reader:
                 )
         return names
 
-    def number_types(self) -> dict[str, pl.DataType]:
-        """The columns that hold nothing but numbers in the first rows, and their types."""
+    def _number_types(self) -> tuple[dict[str, pl.DataType], bool]:
+        """The columns with nothing but numbers in the first rows, and whether a text there means missing."""
+        missing = self.options.missing_values
         try:
-            sample = self.scan({}, self.files[:1]).head(SAMPLE_ROWS).collect()
+            sample = self.scan({}, files=self.files[:1]).head(SAMPLE_ROWS).collect()
         except pl.exceptions.PolarsError as error:
             raise self.problem(error) from error
+        is_missing = pl.all().is_in(missing)
+        has_missing = sample.select(pl.any_horizontal(is_missing.any())).item() if missing else False
+        present = sample.select(pl.when(is_missing.not_()).then(pl.all()))
         types: dict[str, pl.DataType] = {}
-        for values in sample.iter_columns():
+        for values in present.iter_columns():
             kind = self.options.column_types.get(values.name, "number")
             if kind not in ("integer", "number", "boolean") or values.null_count() == values.len():
                 continue
@@ -128,7 +146,7 @@ class _Reader:
                 if values.cast(dtype, strict=False).null_count() == values.null_count():
                     types[values.name] = dtype
                     break
-        return types
+        return types, bool(has_missing)
 
     def problem(self, error: pl.exceptions.PolarsError) -> SourceError:
         """What is wrong with a file that Polars cannot read even as text."""

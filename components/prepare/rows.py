@@ -56,11 +56,7 @@ def place_rows(plan: Plan, options: Options) -> Rows:
     method = split.split_method(options.split, plan.target.task)
     rows = _hashed(plan, options, method)
     usable = rows["usable"]
-    keep = usable
-    if options.drop_duplicates:
-        # A row without a target must not count as the first of its kind.
-        first = rows.select(pl.when("usable").then("row").is_first_distinct()).to_series()
-        keep = usable & first
+    keep = usable & _first_of_kind(rows) if options.drop_duplicates else usable
     kept = int(keep.sum())
     _check_enough(kept, options)
     light = rows.drop("row", "usable")
@@ -93,6 +89,13 @@ def _hashed(plan: Plan, options: Options, method: str) -> pl.DataFrame:
         columns[split.BY] = _split_value(plan, options, method)
     hashed = plan.table.select(**columns).with_columns(low_bits(pl.col("row")).alias(split.HASH))
     return hashed.collect(engine="streaming")
+
+
+def _first_of_kind(rows: pl.DataFrame) -> pl.Series:
+    """Whether a row is the first of those that are equal to it; a row without a target is not counted."""
+    if rows["row"].n_unique() == rows.height:
+        return rows["usable"]
+    return rows.select(pl.when("usable").then("row").is_first_distinct()).to_series()
 
 
 def _split_value(plan: Plan, options: Options, method: str) -> pl.Expr:

@@ -1,14 +1,13 @@
 """What the prepared columns hold: for the schema and the profile alike, in one pass over the rows."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 import polars.selectors as cs
 
-from kfp_lifecycle.components.prepare.settling import COUNTED
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, Column
 
 #: Tables with more rows have their numbers' histograms and distinct values taken from a sample.
@@ -46,16 +45,19 @@ class Summary:
     histogram: list[int] = field(default_factory=list)
 
 
-def summarize(table: pl.LazyFrame, columns: Sequence[Column], rows: int) -> list[Summary]:
+def summarize(
+    table: pl.LazyFrame, columns: Sequence[Column], rows: int, few: Collection[str]
+) -> list[Summary]:
     """Summaries of ``columns``, in order.
 
     Args:
         table: The prepared rows, with :data:`ROW_HASH`.
         columns: Their columns.
         rows: How many rows there are.
+        few: Names of columns that are known to have few distinct values, so that these may be counted.
     """
-    facts = table.select(_facts(columns)).collect(engine="streaming").row(0, named=True)
-    counts = _counts(table, [c.name for c in columns if c.type in ("string", "boolean")], facts)
+    facts = table.select(_facts(columns, few)).collect(engine="streaming").row(0, named=True)
+    counts = _counts(table, [c.name for c in columns if c.type not in _ORDERED and c.name in few])
     drawn = _draw(table, columns, rows)
     return [
         _summary(
@@ -95,36 +97,36 @@ def binned(values: pl.Series, low: Any, high: Any) -> list[int]:
     return [counted.get(number, 0) for number in range(bins)]
 
 
-def _facts(columns: Sequence[Column]) -> list[pl.Expr]:
+def _facts(columns: Sequence[Column], few: Collection[str]) -> list[pl.Expr]:
     expressions = []
     for column in columns:
         name, value = column.name, pl.col(column.name)
         expressions.append(value.null_count().alias(f"{name} missing"))
         if column.type in _ORDERED:
             expressions += [value.min().alias(f"{name} min"), value.max().alias(f"{name} max")]
-        else:
+        elif name not in few:
             expressions.append(value.approx_n_unique().alias(f"{name} distinct"))
         if column.type in _NUMERIC:
             expressions.append(value.mean().alias(f"{name} mean"))
     return expressions
 
 
-def _counts(table: pl.LazyFrame, names: Sequence[str], facts: dict[str, Any]) -> dict[str, pl.DataFrame]:
-    """Value and count, most frequent first, of the columns with few enough distinct values."""
-    few = [name for name in names if facts[f"{name} distinct"] <= COUNTED]
+def _counts(table: pl.LazyFrame, names: Sequence[str]) -> dict[str, pl.DataFrame]:
+    """Value and count of each column, most frequent first."""
+    value = pl.col("value")
     counted = pl.collect_all(
         [
             table.select(pl.col(name).cast(pl.String).alias("value"))
-            .drop_nulls()
-            .group_by("value")
+            .filter(value.is_not_null())
+            .group_by(value)
             .agg(pl.len().alias("count"))
-            for name in few
+            for name in names
         ],
         engine="streaming",
     )
     return {
         name: frame.sort("count", "value", descending=[True, False])
-        for name, frame in zip(few, counted, strict=True)
+        for name, frame in zip(names, counted, strict=True)
     }
 
 

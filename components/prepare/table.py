@@ -88,7 +88,7 @@ def prepare_table(options: Options, *, train: Path, test: Path, schema: Path, pr
                 _write(raw, plan, rows, train_part, is_test=False)
                 _write(raw, plan, rows, test_part, is_test=True)
                 table = pl.scan_parquet([train_part / "*.parquet", test_part / "*.parquet"])
-                summaries = summarize(table, plan.columns, rows.kept)
+                summaries = summarize(table, plan.columns, rows.kept, plan.few)
                 check_rules(table, plan.columns, options.rules, plan.missing_shares, plan.dropped)
                 settled = _schema(plan, rows, summaries, options, fetched.uri, fetched.digest())
                 prepared = Prepared(
