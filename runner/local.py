@@ -15,7 +15,7 @@ from typing import Any
 
 from kfp_lifecycle.components.shared.errors import LifecycleError, redact
 from kfp_lifecycle.runner import traps
-from kfp_lifecycle.runner.environment import cpu_quota, step_environment
+from kfp_lifecycle.runner.environment import code_folder, cpu_quota, step_environment
 from kfp_lifecycle.runner.errors import PipelineFileError
 from kfp_lifecycle.runner.events import EventKind, Observer, RunResult, State
 from kfp_lifecycle.runner.hooks import hooked, logging_to
@@ -60,7 +60,8 @@ def run(
         raise PipelineFileError("This process is running a pipeline already.", "Start another process.")
     try:
         with _temporary_folder() as temporary:
-            environment = step_environment(os.environ, Path.cwd(), temporary, cpu_quota())
+            code = code_folder(compiled.path)
+            environment = step_environment(os.environ, Path.cwd(), temporary, cpu_quota(), code)
             result = _new_result(compiled, parameters, output_dir, environment["MLFLOW_TRACKING_URI"])
             result.notes = [f"{f.problem} {f.fix}".strip() for f in findings]
             session = Session(result, environment, observers)

@@ -4,7 +4,6 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,8 +15,14 @@ _COLORS = {"breaking": typer.colors.RED, "compatible": typer.colors.GREEN, "inte
 
 
 def diff_command(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="A compiled file.", show_default=False)],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="What became of it.", show_default=False)],
+    old: Annotated[
+        str,
+        typer.Argument(metavar="OLD", help="A compiled file, or NAME@VERSION of one.", show_default=False),
+    ],
+    new: Annotated[
+        str,
+        typer.Argument(metavar="NEW", help="What became of it.", show_default=False),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Write the changes as JSON.")] = False,
 ) -> None:
     """Shows what changes between two compiled pipelines, and who notices.
@@ -27,20 +32,23 @@ def diff_command(
     with 1 if anything breaks, with 2 if a file cannot be read.
 
         kfp-lifecycle diff compiled/pipelines/training/1.0.0.yaml compiled/pipelines/training/1.1.0.yaml
+        kfp-lifecycle diff training@1.0.0 training
     """
     from kfp_lifecycle.compiler.diff import Category, diff, to_json
     from kfp_lifecycle.compiler.errors import CompiledFileError
     from kfp_lifecycle.compiler.reader import read
+    from kfp_lifecycle.runner.errors import PipelineFileError
+    from kfp_lifecycle.runner.resolve import find
 
     try:
-        changes = diff(read(old), read(new))
-    except CompiledFileError as error:
+        changes = diff(read(find(old)), read(find(new)))
+    except (CompiledFileError, PipelineFileError) as error:
         typer.secho(f"{type(error).__name__}: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(2) from None
     if as_json:
         import json
 
-        typer.echo(json.dumps(to_json(changes, str(old), str(new)), indent=2))
+        typer.echo(json.dumps(to_json(changes, old, new), indent=2))
     else:
         _show(changes)
     if any(change.category is Category.BREAKING for change in changes):

@@ -1,11 +1,12 @@
 """The environment variables of steps."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from kfp_lifecycle.components.shared.tracking import tracking_uri
-from kfp_lifecycle.runner.environment import cpu_quota, step_environment
+from kfp_lifecycle.runner.environment import code_folder, cpu_quota, step_environment
 
 
 def test_the_default_store_is_the_one_that_steps_would_take_themselves(
@@ -38,3 +39,17 @@ def test_the_limit_of_a_container_is_read(content: str, expected: float | None, 
 
     assert cpu_quota(file) == expected
     assert cpu_quota(tmp_path / "none") is None
+
+
+def test_a_step_finds_the_code_of_its_repository_wherever_the_run_starts(tmp_path: Path) -> None:
+    compiled = tmp_path / "compiled/components/mine/1.0.0.yaml"
+    compiled.parent.mkdir(parents=True)
+    assert code_folder(compiled) is None
+    (tmp_path / "pyproject.toml").touch()
+    assert code_folder(compiled) == tmp_path.resolve()
+    env = step_environment({"PYTHONPATH": "/else"}, tmp_path, tmp_path, code=code_folder(compiled))
+    assert env["PYTHONPATH"] == f"{tmp_path.resolve()}{os.pathsep}/else"
+
+
+def test_a_repository_that_is_an_installed_package_is_no_code_folder() -> None:
+    assert code_folder(Path(__file__).parents[2] / "compiled/pipelines/training/1.0.0.yaml") is None
