@@ -1,5 +1,6 @@
 """The registered champion, scored on the same rows, or the reason why that would not be a fair comparison."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,19 +50,21 @@ def score_champion(
     Raises:
         IncomparableError: The comparison would not be fair, or cannot be made.
     """
-    with _incomparable("its files cannot be read"):
-        folder = mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}")
-    with _incomparable("what it was trained on cannot be told"):
-        champion = describe(folder)
-    columns = set(scan(test).collect_schema())
-    if reason := (
-        other_question(champion.schema, schema)
-        or _lacks_columns(champion, columns)
-        or _has_seen(champion, schema, test)
-    ):
-        raise IncomparableError(reason)
-    with _incomparable("it cannot score the test rows"):
-        return score(folder, test, champion.schema, truth)
+    with tempfile.TemporaryDirectory() as place:
+        with _incomparable("its files cannot be read"):
+            uri = f"models:/{version.name}/{version.version}"
+            folder = mlflow.artifacts.download_artifacts(uri, dst_path=place)
+        with _incomparable("what it was trained on cannot be told"):
+            champion = describe(folder)
+        columns = set(scan(test).collect_schema())
+        if reason := (
+            other_question(champion.schema, schema)
+            or _lacks_columns(champion, columns)
+            or _has_seen(champion, schema, test, columns)
+        ):
+            raise IncomparableError(reason)
+        with _incomparable("it cannot score the test rows"):
+            return score(folder, test, champion.schema, truth)
 
 
 @contextmanager
@@ -95,8 +98,10 @@ def _lacks_columns(champion: ModelDescription, columns: set[str]) -> str:
     return f"it needs {names}, which the test rows do not have."
 
 
-def _has_seen(champion: ModelDescription, schema: TableSchema, test: str | Path) -> str:
+def _has_seen(champion: ModelDescription, schema: TableSchema, test: str | Path, columns: set[str]) -> str:
     """Whether the champion was trained on test rows, by the hashes of the rows that prepare writes."""
+    if ROW_HASH not in columns:
+        return f"whether it has seen the test rows in its training cannot be told: they have no {ROW_HASH}."
     if _identity(champion.schema) != _identity(schema):
         return (
             "whether it has seen the test rows in its training cannot be told: the columns that tell rows "
@@ -123,6 +128,6 @@ def _identity(schema: TableSchema) -> object:
     asked = schema.parameters
     kinds = {column.name: _KINDS.get(column.type, column.type) for column in schema.columns}
     if keys := asked.get("key_columns") or [column.name for column in schema.by_role("key")]:
-        return [(name, kinds[name]) for name in keys]
+        return [(name, kinds.get(name)) for name in keys]
     dropped = sorted(set(schema.dropped) - set(asked.get("drop_columns") or ()))
     return list(kinds.items()), dropped, asked.get("target_expression"), sorted(schema.missing_values)

@@ -10,7 +10,13 @@ import polars as pl
 
 from kfp_lifecycle.components.evaluate.predictions import Floats, Scored
 from kfp_lifecycle.components.shared.dataset import scan
-from kfp_lifecycle.components.shared.errors import EstimatorError, LifecycleError, SchemaError, SplitError
+from kfp_lifecycle.components.shared.errors import (
+    EstimatorError,
+    LifecycleError,
+    SchemaError,
+    SplitError,
+    TargetError,
+)
 from kfp_lifecycle.components.shared.inference.columns import PREDICTION, probability_column
 from kfp_lifecycle.components.shared.inference.labels import label_codes
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, TableSchema
@@ -26,6 +32,7 @@ def read_truth(test: str | Path, schema: TableSchema) -> npt.NDArray[np.int64] |
     Raises:
         SchemaError: The rows have no target, or a label that is none of the classes.
         SplitError: There are no rows, or rows of one class only: most metrics are not defined then.
+        TargetError: A regression's target is missing in a row.
     """
     rows = scan(test)
     if schema.target not in rows.collect_schema():
@@ -36,6 +43,11 @@ def read_truth(test: str | Path, schema: TableSchema) -> npt.NDArray[np.int64] |
     if target.is_empty():
         raise SplitError("The test split holds no rows.", "Give a larger test_size.")
     if schema.task == "regression":
+        if not target.cast(pl.Float64).is_finite().fill_null(False).all():
+            raise TargetError(
+                f"Target {schema.target!r} is missing or infinite in rows of the test split.",
+                "Pass prepare's test split, which has no such rows.",
+            )
         return target.cast(pl.Float64).to_numpy()
     codes = label_codes(target, schema)
     if (present := np.unique(codes)).size < 2:

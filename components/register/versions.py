@@ -110,12 +110,13 @@ def register_model(folder: str | Path, evaluation: str | Path, request: Request)
         version = _existing(client, name, digest)
         if version is None:
             version = _create(client, Path(folder), digest, wanted, request)
-        newly_approved = request.approved and version.tags.get(APPROVED) != "true"
+        if DONE in version.tags and request.approved and version.tags.get(APPROVED) != "true":
+            client.delete_model_version_tag(name, str(version.version), DONE)
         kept = _bring_up_to_date(client, version, wanted)
         text = describe_version(request.description, kept, found)
         if version.description != text:
             client.update_model_version(name, str(version.version), text)
-        _set_aliases(client, version, request.approved, redo=newly_approved)
+        _set_aliases(client, name, str(version.version), request.approved)
         held = client.get_model_version(name, str(version.version)).aliases
         return Registered(name, str(version.version), sorted(held))
 
@@ -199,11 +200,10 @@ def _bring_up_to_date(client: MlflowClient, version: ModelVersion, wanted: dict[
     return tags
 
 
-def _set_aliases(client: MlflowClient, version: ModelVersion, approved: bool, *, redo: bool) -> None:
+def _set_aliases(client: MlflowClient, name: str, number: str, approved: bool) -> None:
     """Moves the aliases forward, never back: to the newest version, and to the newest approved one."""
-    name, number = version.name, str(version.version)
     aliases = client.get_registered_model(name).aliases
-    done = DONE in version.tags and not redo
+    done = DONE in client.get_model_version(name, number).tags
     if not done or CHALLENGER not in aliases:
         _move(client, name, CHALLENGER)
     if approved and (not done or CHAMPION not in aliases):

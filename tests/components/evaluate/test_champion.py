@@ -182,6 +182,11 @@ def test_a_champion_without_row_hashes_cannot_be_told_from_one_that_has_seen_the
     assert "cannot be told" in why_not(telco)
 
 
+def test_test_rows_without_hashes_cannot_be_told(crowned: MlflowClient, telco: Telco, tmp_path: Path) -> None:
+    without = replace(telco.prepared, folder=tmp_path / "no", test=telco.prepared.test.drop(ROW_HASH))
+    assert "they have no _row_hash" in why_not(telco, without.write())
+
+
 @pytest.mark.parametrize(
     "change",
     [

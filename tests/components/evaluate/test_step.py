@@ -22,6 +22,7 @@ from kfp_lifecycle.components.shared.errors import (
     ParameterError,
     SchemaError,
     SplitError,
+    TargetError,
     TrackingError,
 )
 from tests.components.conftest import Telco
@@ -402,5 +403,9 @@ def test_a_regression_whose_target_is_constant_in_the_test_split(
     constant = prepared.test.with_columns(price=pl.lit(1000))
     prepared = replace(prepared, folder=tmp_path / "constant", test=constant).write()
     evaluated = Evaluated(folder / "model", prepared, tmp_path / "out", thresholds=["r2 > 0"])
+    gone = constant.with_columns(price=pl.lit(None, pl.Float64))
+    missing = replace(prepared, folder=tmp_path / "missing", test=gone).write()
+    with pytest.raises(TargetError, match="'price' is missing or infinite"):
+        Evaluated(folder / "model", missing, tmp_path / "out2")
     assert not evaluated.outputs.approved
     assert evaluated.outputs.reasons.startswith("r2 is not defined on the test rows")
