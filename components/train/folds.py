@@ -98,11 +98,13 @@ def forward_folds(ranks: npt.NDArray[np.int64], count: int) -> list[Fold]:
     wanted = len(ranks) * np.arange(1, count + 1) / (count + 1)
     starts = np.unique(np.searchsorted(rows_until, wanted, side="left") + 1)
     starts = starts[starts < len(rows_until)]
-    found = _enough(len(starts), count, "moments in the time column")
+    if len(starts) < count:  # the rows crowd in few moments: cut by moments, not by rows
+        found = _enough(len(rows_until) - 1, count, "moments in the time column")
+        starts = np.linspace(1, len(rows_until) - 1, found).round().astype(int)
     ends = [*starts[1:], len(rows_until)]
     return [
         Fold(np.flatnonzero(ranks < start), np.flatnonzero((ranks >= start) & (ranks < end)))
-        for start, end in zip(starts[:found], ends[:found], strict=True)
+        for start, end in zip(starts, ends, strict=True)
     ]
 
 
