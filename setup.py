@@ -18,7 +18,7 @@ setup(
     package_data={
         "kfp_lifecycle.compiled": ["**/*.yaml", "*.json"],
         "kfp_lifecycle.pipelines": ["params/*.yaml"],
-        "kfp_lifecycle.compiler": ["templates/**/*.j2"],
+        "kfp_lifecycle.compiler": ["templates/**/*.j2", "graph/fonts/*"],
         "": ["py.typed", "*.html", "*.css"],
     },
 )

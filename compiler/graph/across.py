@@ -143,12 +143,14 @@ def straighten(layers: list[list[Vertex]]) -> None:
 
 
 def _spread(side: Side, ends: list[tuple[str, int]]) -> None:
-    """Each port as near to the nearest of its links' other ends as its neighbours let it."""
+    """Each port to where the nearest of its links is straight, or as near as its neighbours let it."""
     if not side.room:
         return
     wishes = dict(side.offsets)
     for port, end in sorted(ends, key=lambda e: -abs(e[1] - side.offsets[e[0]])):
-        wishes[port] = end
+        half = (side.sizes[port] - PORT_SLACK) // 2
+        if PORT_EDGE + half <= end <= side.room - PORT_EDGE - half:
+            wishes[port] = end
     # From the end, how far each may go; then from the start, where each wants to be within that.
     limits, at = {}, side.room - PORT_EDGE
     for port in reversed(side.sizes):
