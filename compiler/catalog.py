@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ def entry(path: str, text: str, spec: Spec) -> Entry:
         "kind": place["kind"],
         "name": place["name"],
         "version": place["version"],
+        "released": False,
         "description": description_in(text),
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
         "spec_digest": spec_digest(spec),
@@ -51,12 +52,34 @@ def entry(path: str, text: str, spec: Spec) -> Entry:
     }
 
 
-def to_text(compiled: Path, fresh: Mapping[str, Entry]) -> str:
+def released(compiled: Path) -> dict[str, Entry]:
+    """The entries of the versions that the catalog in ``compiled`` marks as released, by path.
+
+    Raises:
+        CompileError: The catalog is damaged, and with it the marks.
+    """
+    file = compiled / "catalog.json"
+    try:
+        entries = json.loads(file.read_bytes())["files"]
+        return {
+            e["path"]: e for e in entries if e.get("released") and {"sha256", "images", "sdk"} <= e.keys()
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CompileError(
+            f"{file}, which says what is released, is damaged: {type(error).__name__}: {str(error)[:200]}.",
+            "Get it back from version control.",
+        ) from error
+
+
+def to_text(compiled: Path, fresh: Mapping[str, Entry], marked: Collection[str] = ()) -> str:
     """The catalog as JSON: the fresh entries, and one for every other version that lies in ``compiled``.
 
     Args:
         compiled: The folder of compiled files.
         fresh: Entries of the files that were compiled just now, by path.
+        marked: The paths of released versions.
 
     Raises:
         CompileError: A file there is not a compiled one, or has no such place there.
@@ -65,6 +88,8 @@ def to_text(compiled: Path, fresh: Mapping[str, Entry]) -> str:
     entries = dict(fresh)
     for path in sorted(on_disk - fresh.keys()):
         entries[path] = _entry_of_file(compiled, path)
+    for path in entries.keys() & set(marked):
+        entries[path]["released"] = True
     ordered = sorted(entries.values(), key=lambda e: (e["kind"], e["name"], precedence(e["version"])))
     return json.dumps({"format": 1, "files": ordered}, indent=2) + "\n"
 

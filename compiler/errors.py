@@ -7,8 +7,8 @@ class CompileError(LifecycleError):
     """A component or pipeline cannot be compiled, or what it would give breaks a rule of the project."""
 
 
-class CompiledFileError(LifecycleError):
-    """A file is not a compiled KFP v2 pipeline, or cannot be read as one safely.
+class FileError(LifecycleError):
+    """Something is wrong in a file, at a line of it.
 
     Args:
         file: The file's name as the user gave it.
@@ -22,3 +22,11 @@ class CompiledFileError(LifecycleError):
         self.file = file
         self.detail = problem
         self.line = line
+
+
+class CompiledFileError(FileError):
+    """A file is not a compiled KFP v2 pipeline, or cannot be read as one safely."""
+
+
+class ProfileError(FileError):
+    """A profile, or the lock file of the images that it names, says something that cannot be."""

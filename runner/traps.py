@@ -286,10 +286,11 @@ def _input_findings(compiled: RunnableFile, given: Collection[str]) -> Iterator[
 
 
 def _resource_findings(compiled: RunnableFile, tasks: list[_Task]) -> Iterator[Finding]:
+    # A request only tells a cluster's scheduler where a pod fits.
     having = {
         label
         for label, executor in executors(compiled.spec).items()
-        if executor.get("container", {}).get("resources")
+        if any("Request" not in key for key in executor.get("container", {}).get("resources", {}))
     }
     names = sorted(task.name for task in tasks if task.component.get("executorLabel") in having)
     if names:
@@ -297,7 +298,7 @@ def _resource_findings(compiled: RunnableFile, tasks: list[_Task]) -> Iterator[F
             "settings-without-effect",
             Severity.NOTE,
             names[0],
-            f"CPU, memory and accelerator settings have no effect here ({', '.join(names)}).",
+            f"CPU, memory and accelerator limits have no effect here ({', '.join(names)}).",
             "A step takes what this machine has.",
         )
 

@@ -18,6 +18,7 @@ from kfp_lifecycle.scripts.init import init_command
 from kfp_lifecycle.scripts.lint import lint_command
 from kfp_lifecycle.scripts.new import new
 from kfp_lifecycle.scripts.promote import promote
+from kfp_lifecycle.scripts.release import release_command
 from kfp_lifecycle.scripts.rollback import rollback
 from kfp_lifecycle.scripts.run import run_command
 
@@ -73,6 +74,7 @@ app.command("lint", rich_help_panel=BUILD)(lint_command)
 app.command("diff", rich_help_panel=BUILD)(diff_command)
 app.command("docs", rich_help_panel=BUILD)(docs)
 app.command("graph", rich_help_panel=BUILD)(graph_command)
+app.command("release", rich_help_panel=BUILD)(release_command)
 app.add_typer(new, name="new", rich_help_panel=BUILD)
 app.command("run", rich_help_panel=USE)(run_command)
 app.command("promote", rich_help_panel=USE)(promote)

@@ -12,7 +12,7 @@ from kfp_lifecycle.compiler.repository import Repository
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = Path(sys.executable).with_name("kfp-lifecycle")
 
-FOLDERS = ("components", "pipelines", "compiler", "runner", "scripts", "compiled", "tests")
+FOLDERS = ("components", "pipelines", "compiler", "runner", "scripts", "compiled", "profiles", "tests")
 FILES = ("pyproject.toml", "setup.py", "README.md")
 
 

@@ -117,7 +117,7 @@ def test_what_has_no_effect_here_is_noted(files: dict[str, RunnableFile]) -> Non
 
     assert {finding.severity for finding in findings} == {Severity.NOTE}
     said = "\n".join(f"{finding.problem} {finding.fix}" for finding in findings)
-    assert "CPU, memory and accelerator settings have no effect here (say)" in said
+    assert "CPU, memory and accelerator limits have no effect here (say)" in said
     assert "nodeSelector, tolerations (say)" in said
     assert "secretAsEnv (say); not set: A_TOKEN_THAT_IS_NOT_SET. Set the variables in your shell." in said
     assert "pvcMount (say)" in said
