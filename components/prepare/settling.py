@@ -208,10 +208,10 @@ class _Evidence:
 
     def _number(self, kind: str) -> Found:
         # In CSV everything is text: only what no parser takes for a number makes it one stored as text.
-        plain = self.csv and self.counts["plain_number"] == self.counts["rows"]
-        return Found(
-            Column(self.name, kind, source_type=kind if plain else "string"), self.distinct, self.counted
-        )
+        source = "integer" if self.counts["integer"] == self.counts["present"] else "number"
+        if not self.csv or self.counts["plain_number"] < self.counts["rows"]:
+            source = "string"
+        return Found(Column(self.name, kind, source_type=source), self.distinct, self.counted)
 
     def _count(self, **conditions: pl.Expr) -> dict[str, int]:
         """For how many rows each condition holds."""

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kfp_lifecycle.components.prepare.csv_files import _Reader
 from kfp_lifecycle.components.prepare.options import Options
 from kfp_lifecycle.components.prepare.table import prepare_table
 from kfp_lifecycle.components.shared.dataset import scan
@@ -117,6 +118,32 @@ def test_any_bytes_end_in_a_result_or_in_a_declared_error(tmp_path, content):
     folder.mkdir()
     (folder / "table.csv").write_bytes(content)
     run(folder / "table.csv", folder, None, {"target": "y", "min_rows": 1})
+
+
+@settings(max_examples=2000 if SOAK else 60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), table=tables())
+def test_parsed_numbers_are_settled_text(tmp_path, data, table):
+    """Whatever the parser takes for numbers, the outcome is that of reading text and settling it."""
+    folder = tmp_path / f"{next(runs)}"
+    folder.mkdir()
+    table.write_csv(folder / "table.csv")
+    given_options = data.draw(options(columns=table.columns))
+
+    def outcome(name):
+        (folder / name).mkdir()
+        try:
+            prepare_table(
+                Options(source=str(folder / "table.csv"), **given_options), **outputs(folder / name)
+            )
+        except LifecycleError as error:
+            return type(error)
+        schema = TableSchema.load(folder / name / "schema.json")
+        return schema, *(scan(folder / name / side).collect().to_dicts() for side in ("train", "test"))
+
+    parsed = outcome("parsed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Reader, "_number_types", lambda self: ({}, True))
+        assert outcome("text") == parsed
 
 
 def run(source: Path, folder: Path, rows, given_options):
