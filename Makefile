@@ -8,6 +8,8 @@ SOURCES := components pipelines compiler runner scripts tests setup.py
 
 # Bytecode is compiled once, at install: without it every step of every run would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
+# OpenMP's threads wait asleep: spinning, they take the cores from the other tests.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: run test soak lint format types check lock benchmarks clean help
 .DEFAULT_GOAL := help

@@ -34,7 +34,7 @@ import numpy.typing as npt
 import polars as pl
 
 from kfp_lifecycle.components.shared import inference
-from kfp_lifecycle.components.shared.errors import SchemaError
+from kfp_lifecycle.components.shared.errors import EstimatorError, SchemaError
 from kfp_lifecycle.components.shared.inference.files import ESTIMATOR, SCHEMA, TRANSFORM
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
 from kfp_lifecycle.components.shared.model_signature import as_source, signature
@@ -167,7 +167,7 @@ def save_model(
         data.mkdir()
         schema.save(data / SCHEMA)
         transform.save(data / TRANSFORM)
-        (data / ESTIMATOR).write_bytes(pickle.dumps(estimator))
+        (data / ESTIMATOR).write_bytes(_pickled(estimator, estimator_path))
         (data / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         reference.write_parquet(data / REFERENCE)
         pl.DataFrame({"hash": rows.hashes}).write_parquet(data / TRAINING_ROWS)
@@ -231,6 +231,16 @@ def read_reference(path: str | Path) -> pl.DataFrame:
 def library_version() -> str:
     """The installed version of kfp-lifecycle."""
     return version("kfp-lifecycle")
+
+
+def _pickled(estimator: Any, path: str) -> bytes:
+    try:
+        return pickle.dumps(estimator)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise EstimatorError(
+            f"The fitted {path} cannot be saved: {error}.",
+            "Keep what cannot be pickled (functions defined inside others, open files, locks) out of its attributes.",
+        ) from error
 
 
 def _copy_of_inference(place: Path) -> Path:

@@ -24,7 +24,7 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
 )
 
-from kfp_lifecycle.components.shared.errors import SchemaError
+from kfp_lifecycle.components.shared.errors import EstimatorError, SchemaError
 from kfp_lifecycle.components.shared.inference import model as inference_model
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH
 from kfp_lifecycle.components.shared.model_format import (
@@ -36,7 +36,7 @@ from kfp_lifecycle.components.shared.model_format import (
     save_model,
 )
 from kfp_lifecycle.components.train.training import target_values
-from tests.components.train.doubles import Diverging
+from tests.components.train.doubles import Diverging, Unpicklable
 from tests.components.train.tables import Prepared, prepared
 
 #: The churn table as IBM publishes it: text where the source has text.
@@ -261,6 +261,12 @@ def test_an_own_estimator_is_loaded_where_it_can_be_imported(tmp_path: Path) -> 
     rows = pl.DataFrame({"x": np.arange(20.0), "y": np.arange(20.0)})
     folder = saved(prepared(rows, "y", "regression"), tmp_path / "model", Diverging())
     assert load_predictor(folder).predict(rows)["prediction"].isna().all()
+
+
+def test_an_estimator_that_cannot_be_saved_is_named(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"x": np.arange(20.0), "y": np.arange(20.0)})
+    with pytest.raises(EstimatorError, match=r"Unpicklable cannot be saved"):
+        saved(prepared(rows, "y", "regression"), tmp_path / "model", Unpicklable())
 
 
 def test_another_packages_estimator_brings_its_requirement(
