@@ -239,7 +239,7 @@ def _pickled(estimator: Any, path: str) -> bytes:
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise EstimatorError(
             f"The fitted {path} cannot be saved: {error}.",
-            "Keep what cannot be pickled (functions defined inside others, open files, locks) out of its attributes.",
+            "Keep what cannot be pickled (inner functions, open files, locks) out of its attributes.",
         ) from error
 
 
