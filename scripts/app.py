@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from kfp_lifecycle.scripts.catalog import catalog_command
 from kfp_lifecycle.scripts.compile import compile_command
 from kfp_lifecycle.scripts.demo_data import demo_data
 from kfp_lifecycle.scripts.diff import diff_command
@@ -75,6 +76,7 @@ app.command("diff", rich_help_panel=BUILD)(diff_command)
 app.command("docs", rich_help_panel=BUILD)(docs)
 app.command("graph", rich_help_panel=BUILD)(graph_command)
 app.command("release", rich_help_panel=BUILD)(release_command)
+app.command("catalog", rich_help_panel=BUILD)(catalog_command)
 app.add_typer(new, name="new", rich_help_panel=BUILD)
 app.command("run", rich_help_panel=USE)(run_command)
 app.command("promote", rich_help_panel=USE)(promote)

@@ -8,7 +8,12 @@ import typer
 if TYPE_CHECKING:
     from kfp_lifecycle.compiler.files import Difference
 
-_DONE = {"new": typer.colors.GREEN, "changed": typer.colors.YELLOW, "unchanged": None}
+_DONE = {
+    "new": typer.colors.GREEN,
+    "changed": typer.colors.YELLOW,
+    "unchanged": None,
+    "removed": typer.colors.RED,
+}
 _DIFF = {"+": typer.colors.GREEN, "-": typer.colors.RED, "@": typer.colors.CYAN}
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from kfp_lifecycle.scripts.app import app
 from tests.repositories import COMMAND, ROOT, run
 
-VERBS = ["compile", "docs", "run", "promote", "rollback", "demo-data"]
+VERBS = ["compile", "docs", "catalog", "run", "promote", "rollback", "demo-data"]
 HEAVY = {"kfp", "polars", "pandas", "numpy", "sklearn", "mlflow", "matplotlib", "jinja2", "rich", "yaml"}
 
 
