@@ -1,7 +1,6 @@
 """The wheel holds all that the compiler needs, and works on a repository that is not this one."""
 
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -9,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.repositories import ROOT, copy_of_this, files
+from tests.repositories import ROOT, files
+from tests.wheels import build_wheel
 
 RUN = "import sys; sys.argv[0] = 'kfp-lifecycle'; from kfp_lifecycle.scripts.app import main; main()"
 
@@ -17,24 +17,11 @@ RUN = "import sys; sys.argv[0] = 'kfp-lifecycle'; from kfp_lifecycle.scripts.app
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for PYTHONPATH with the wheel in it."""
-    copy = copy_of_this(tmp_path_factory.mktemp("wheel") / "copy")
-    shutil.copy(ROOT / "LICENSE", copy)
-    build = [
-        "pip",
-        "wheel",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "--disable-pip-version-check",
-        "-w",
-        "dist",
-        ".",
-    ]
-    subprocess.run([sys.executable, "-m", *build], cwd=copy, check=True, capture_output=True)
-    (wheel,) = (copy / "dist").glob("*.whl")
+    folder = tmp_path_factory.mktemp("wheel")
+    wheel = build_wheel(folder)
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(copy / "site")
-    return copy / "site"
+        archive.extractall(folder / "site")
+    return folder / "site"
 
 
 def command(*arguments: str, cwd: Path, site: Path) -> str:
@@ -73,6 +60,9 @@ def test_a_new_component_in_an_empty_repository(installed: Path, tmp_path: Path)
     )
     for verb in ("compile", "docs"):
         command(verb, "--check", cwd=tmp_path, site=installed)
+    command("catalog", cwd=tmp_path, site=installed)
+    assert (tmp_path / "site/components/clean-text.html").is_file()
+    assert (tmp_path / "site/pipelines/training.html").is_file()
     test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
     surroundings = os.environ | {"PYTHONPATH": f"{installed}:{tmp_path}"}
     subprocess.run(test, cwd=tmp_path, env=surroundings, check=True, capture_output=True)
