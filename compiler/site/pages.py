@@ -5,7 +5,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,12 @@ from kfp_lifecycle.components.shared.report import TEMPLATES
 
 #: What every page says it was written by; a file without it is somebody else's.
 GENERATOR = "kfp-lifecycle catalog"
+
+#: How every compiled file begins.
+_HEADER = "# PIPELINE DEFINITION\n"
+
+#: Where the pictures' colours for a dark ground begin.
+_DARK = "@media (prefers-color-scheme:dark)"
 
 _HERE = Path(__file__).parent
 
@@ -58,12 +64,14 @@ def site(repositories: Sequence[Repository]) -> list[GeneratedFile]:
 def outdated(folder: Path, files: Sequence[GeneratedFile]) -> list[Path]:
     """What an earlier site left in ``folder`` that this one has not: its pages, and compiled files."""
     current = {folder / file.path for file in files}
-    pages = [p for kind in ("components", "pipelines") for p in folder.glob(f"{kind}/*.html") if _is_ours(p)]
-    return sorted({*pages, *folder.glob("files/*/*.yaml")} - current)
-
-
-def _is_ours(page: Path) -> bool:
-    return f'content="{GENERATOR}"'.encode() in page.read_bytes()[:2000]
+    found = {
+        path
+        for kind in ("components", "pipelines")
+        for pattern, mark in ((f"{kind}/*.html", f'content="{GENERATOR}"'), (f"files/{kind}/*.yaml", _HEADER))
+        for path in folder.glob(pattern)
+        if path.is_file() and mark.encode() in path.read_bytes()[:2000]
+    }
+    return sorted(found - current)
 
 
 def _page_of(item: Item) -> str:
@@ -225,13 +233,13 @@ def _uses(version: Version, items: Sequence[Item]) -> list[dict[str, str]]:
     """The components that a pipeline's tasks run, each with a link to the version that runs the same code."""
     if version.entry["kind"] != "pipeline":
         return []
-    tasks = dict(in_pods(version))
+    code = _code(version)
     return [
         {"name": item.name, "href": f"../{_page_of(item)}#v{candidate.number}", "version": candidate.number}
         for item in items
         if item.kind == "component"
         for candidate in item.versions
-        if any(code in tasks.values() for _, code in in_pods(candidate))
+        if code & _code(candidate)
     ]
 
 
@@ -245,10 +253,9 @@ def _users(item: Item, items: Sequence[Item]) -> list[dict[str, str]]:
     ]
 
 
-def in_pods(version: Version) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """What runs in a version's pods: the task's place, and its command."""
-    for task, executor in version.pipeline.pod_tasks:
-        yield task.place, tuple(executor.command)
+def _code(version: Version) -> set[tuple[str, ...]]:
+    """What a version's pods run: commands, which hold the source of what is Python; or else images."""
+    return {tuple(executor.command) or (executor.image,) for _, executor in version.pipeline.pod_tasks}
 
 
 # Templates ------------------------------------------------------------------------------------------------
@@ -258,8 +265,9 @@ def _render(template: str, **values: Any) -> str:
     script = (_HERE / "site.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = _environment().get_template(template)
-    # The pictures' rules hold inside pictures only.
-    style = (_HERE / "site.css").read_text(encoding="utf-8") + f".kfp-graph {{ {sheet()} }}\n"
+    # The pictures' rules hold inside pictures only, and paper is light.
+    pictures = sheet().replace(_DARK, _DARK.replace("@media", "@media screen and"))
+    style = (_HERE / "site.css").read_text(encoding="utf-8") + f".kfp-graph {{ {pictures} }}\n"
     return (
         page.render(
             generator=GENERATOR,

@@ -9,8 +9,15 @@
 
   // A page: links into folded versions open them, printing shows everything, code can be copied.
 
+  const decoded = (text) => {
+    try {
+      return decodeURIComponent(text);
+    } catch {
+      return text; // somebody's own idea of an address
+    }
+  };
   const reveal = () => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.getElementById(decoded(location.hash.slice(1)));
     const folded = target?.closest("details");
     if (folded && !folded.open) {
       folded.open = true;
@@ -27,10 +34,13 @@
       button.type = "button";
       button.className = "copy";
       button.setAttribute("aria-label", `Copy: ${example.querySelector("figcaption").textContent}`);
-      button.addEventListener("click", async () => {
-        await navigator.clipboard.writeText(example.querySelector("code").textContent);
-        button.textContent = "Copied";
+      const say = (text) => {
+        button.textContent = text;
         setTimeout(() => { button.textContent = "Copy"; }, 1500);
+      };
+      button.addEventListener("click", () => {
+        const code = example.querySelector("code").textContent;
+        navigator.clipboard.writeText(code).then(() => say("Copied"), () => say("Not allowed"));
       });
       example.append(button);
     }
@@ -141,7 +151,7 @@
   form.hidden = false;
   const asked = /^#q=(.*)$/.exec(location.hash);
   if (asked) {
-    box.value = decodeURIComponent(asked[1]);
+    box.value = decoded(asked[1]);
     search();
   }
 })();

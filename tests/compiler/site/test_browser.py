@@ -169,8 +169,16 @@ def test_it_prints_with_everything_open_and_dark_on_light(visit: Visit) -> None:
     assert page.locator("details:not([open])").count() == 0
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    expect(page.get_by_role("button", name="Copy").first).to_be_hidden()
+    heading = page.locator(".graph:visible .heading").first
+    assert heading.evaluate("e => getComputedStyle(e).fill") == "rgb(24, 33, 47)"
+    assert page.locator(".copy:visible").count() == 0
     assert page.pdf()[:5] == b"%PDF-"
+
+
+def test_an_address_that_is_no_address_does_no_harm(visit: Visit) -> None:
+    page = visit.open("index.html#q=%")
+    expect(page.get_by_role("searchbox")).to_have_value("%")
+    visit.open("components/good.html#%E0%A4%A")
 
 
 def test_without_javascript_everything_is_there(browser: Browser, folder: Path, total: int) -> None:
