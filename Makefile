@@ -33,7 +33,7 @@ endef
 	$(call install,-e '.[steps$(comma)ui]' --group demo)
 
 .venv/.dev: pyproject.toml setup.py constraints.txt
-	$(call install,-e '.[steps$(comma)gcs$(comma)s3$(comma)sql$(comma)ui]' --group dev)
+	$(call install,-e '.[steps$(comma)gcs$(comma)s3$(comma)sql$(comma)png$(comma)ui]' --group dev)
 
 comma := ,
 
