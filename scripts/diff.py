@@ -25,7 +25,7 @@ def diff_command(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Write the changes as JSON.")] = False,
 ) -> None:
-    """Shows what changes between two compiled pipelines, and who notices.
+    """Show what changes between two compiled pipelines, and who notices.
 
     Breaking: a run, schedule or script that uses the pipeline fails or differs. Compatible: something new
     that one may use. Internal: tasks, images, resources, settings. docs/diff-changes.md has every kind. Exits

@@ -44,7 +44,7 @@ def lint_command(
         Least, typer.Option(help="The least severity that makes the command fail.")
     ] = Least.ERROR,
 ) -> None:
-    """Checks compiled pipelines: what the API server refuses, what fails or surprises later, what leaks.
+    """Check compiled pipelines: what the API server refuses, what fails or surprises later, what leaks.
 
     Works on any file that KFP 2 compiled, and says what else a file is. docs/lint-rules.md has every rule;
     they are switched off, with a reason, in `[tool.kfp-lifecycle.lint]` of pyproject.toml. Exits with 1 if

@@ -65,6 +65,8 @@ def evaluate(
         ParameterError: A threshold, metric, slice or another parameter is not one that this task has.
         EstimatorError: The model predicts values that are not finite.
         SplitError: The test split has one class only.
+        TargetError: The test split has no value of the target to judge by.
+        RegistryError: model_name is no name that the registry takes.
         SchemaError: The test split does not have the columns that the model was trained on.
         TrackingError: MLflow cannot be reached, or in a pod none is configured.
         StorageError: The disk is full or cannot be written.
