@@ -141,8 +141,9 @@ def _write(raw: RawTable, plan: Plan, rows: Rows, folder: Path, *, is_test: bool
     together = pl.concat([source, rows.frame.lazy()], how="horizontal")
     chosen = together.filter(pl.col(rows.side) == is_test)
     names = [column.name for column in plan.columns]
+    # Not compressed: the next steps read it right back, and columns that repeat are dictionaries anyway.
     plan.settled(chosen, ROW_HASH).select(*names, ROW_HASH).sink_parquet(
-        folder / "part-00000.parquet", compression="lz4"
+        folder / "part-00000.parquet", compression="uncompressed"
     )
 
 

@@ -21,6 +21,7 @@ from kfp_lifecycle.components.shared.errors import (
     TargetError,
 )
 from tests.components.prepare.conftest import outputs
+from tests.conftest import ROOT
 
 GOOD = {"y": ["a", "b"] * 20, "n": list(range(40)), "word": ["u", "v", "w", "x"] * 10}
 
@@ -411,9 +412,7 @@ def test_a_full_disk(tmp_path, where):
             "    print(error)\n"
         )
         env = os.environ | ({"TMPDIR": str(small)} if where == "temporary" else {})
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=Path.cwd()
-        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         assert "cannot be written: no space left on device" in done.stdout
         assert str(small) in done.stdout

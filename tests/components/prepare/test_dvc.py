@@ -1,5 +1,6 @@
 """Data that DVC tracks, at a revision, from a real repository with a folder as its remote."""
 
+import contextlib
 import shutil
 import subprocess
 
@@ -29,7 +30,8 @@ def repository(tmp_path_factory):
 
     def dvc(*arguments):
         # In this process: DVC's command line takes a second to import.
-        assert main(["--cd", str(repo), *arguments, "-q"]) == 0
+        with contextlib.chdir(repo):
+            assert main([*arguments, "-q"]) == 0
 
     def track(table, message):
         (repo / "data" / "parts").mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from kfp_lifecycle.components.prepare.options import MISSING_VALUES, Options
 from kfp_lifecycle.components.prepare.step import prepare_step
 from kfp_lifecycle.components.shared.errors import ParameterError, SourceError
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
+from tests.conftest import ROOT
 
 CSV = "id,y,n,w\n" + "".join(f"{n},{'ab'[n % 2]},{n / 4},{'uvx'[n % 3]}\n" for n in range(60))
 
@@ -115,8 +116,8 @@ def test_rules_that_are_no_json_are_a_parameter_error(artifacts, source):
 IN_A_STEP = """
 import os, sys
 os.environ["_KFP_RUNTIME"] = "true"
-from tests.components.prepare.test_step import Artifact
-outputs = {{name: Artifact(f"{folder}/out/{{name}}") for name in ("train", "test", "schema", "profile")}}
+from types import SimpleNamespace
+outputs = {{name: SimpleNamespace(path=f"{folder}/out/{{name}}", metadata={{}}) for name in ("train", "test", "schema", "profile")}}
 from kfp_lifecycle.components.prepare.step import prepare_step
 try:
     prepare_step(source={source!r}, target={target!r}, **outputs, **{defaults!r})
@@ -127,8 +128,7 @@ finally:
 
 def in_a_step(folder, source, target):
     code = IN_A_STEP.format(folder=folder, source=source, target=target, defaults=defaults())
-    # The test module itself imports pytest alone; what heavier modules are there, prepare brought in.
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path.cwd())
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
 
 
 def test_a_step_imports_nothing_heavy(tmp_path, source):
