@@ -11,7 +11,6 @@ import importlib.machinery
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import kfp_lifecycle.components
 from kfp_lifecycle.compiler.errors import CompileError
@@ -42,18 +41,18 @@ class Call:
     is_open: bool
 
 
-def check_calls(repository: Repository, released: Mapping[str, Mapping[str, Any]]) -> None:
+def check_calls(repository: Repository, released: Mapping[str, str]) -> None:
     """Checks every call in every released file.
 
     Args:
-        repository: Where the files and the functions are.
-        released: The catalog's entries of released versions, by path.
+        repository: Where the functions are.
+        released: The released files by path.
 
     Raises:
         CompileError: A function is gone, or takes other arguments; names the file and the function.
     """
-    for path in released:
-        spec = from_yaml((repository.compiled / path).read_bytes().decode())[0]
+    for path, text in released.items():
+        spec = from_yaml(text)[0]
         for executor in executors(spec).values():
             command = executor.get("container", {}).get("command", [])
             for call in calls(command[-1]) if command else ():
@@ -125,7 +124,7 @@ def _find(folder: Path, parts: tuple[str, ...], name: str) -> ast.stmt | str:
     file = file / "__init__.py" if file.is_dir() else file.with_suffix(importlib.machinery.SOURCE_SUFFIXES[0])
     if not file.is_file():
         return "there is no such module"
-    defined = _definitions(file)
+    defined = _definitions(file.read_bytes())
     if name not in defined:
         return (
             f"it has no {name!r}; {did_you_mean(name, defined)}".strip("; .?") if defined else "it is empty"
@@ -134,10 +133,10 @@ def _find(folder: Path, parts: tuple[str, ...], name: str) -> ast.stmt | str:
 
 
 @functools.cache
-def _definitions(file: Path) -> dict[str, ast.stmt]:
+def _definitions(source: bytes) -> dict[str, ast.stmt]:
     """Everything that a module's own lines define or import, by name."""
     found: dict[str, ast.stmt] = {}
-    for node in ast.parse(file.read_bytes()).body:
+    for node in ast.parse(source).body:
         if isinstance(node, Function | ast.ClassDef):
             found[node.name] = node
         elif isinstance(node, ast.Import | ast.ImportFrom):

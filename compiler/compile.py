@@ -97,9 +97,9 @@ def compiled_files(repository: Repository, names: Sequence[str] = ()) -> list[Ge
     compiled = compile_repository(repository, names)
     released = catalog.released(repository.compiled)
     texts = {item.path: item.text for item in compiled}
-    release.check_on_disk(repository.compiled, released, texts)
-    check_calls(repository, released)
-    texts = {p: release.settled(repository.compiled, released, p, text) for p, text in texts.items()}
+    old = release.released_texts(repository.compiled, released, texts)
+    check_calls(repository, old)
+    texts = {path: release.settled(old, path, text) for path, text in texts.items()}
     fresh = {item.path: catalog.entry(item.path, texts[item.path], item.spec) for item in compiled}
     files = [GeneratedFile(f"compiled/{path}", text) for path, text in texts.items()]
     listed = catalog.to_text(repository.compiled, fresh, released.keys())

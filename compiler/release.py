@@ -6,7 +6,7 @@ anything else.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,19 +26,21 @@ _MOST_SHOWN = 3
 _LOST = "Get it back from version control; a released file never changes."
 
 
-def check_on_disk(compiled: Path, released: Entries, fresh: Mapping[str, str]) -> None:
-    """Checks that the released files are what they were; those in ``fresh`` may be written again.
+def released_texts(compiled: Path, released: Entries, fresh: Mapping[str, str]) -> dict[str, str]:
+    """The released files by path, once it is certain that they are what they were.
 
     Args:
         compiled: The folder of compiled files.
         released: The catalog's entries of released versions.
-        fresh: What the code gives, by path.
+        fresh: What the code gives, by path; a file that is gone and in here is no loss.
 
     Raises:
         CompileError: A released file is gone or was changed.
     """
+    texts = {}
     for path, entry in released.items():
         if path in fresh and _sha256(fresh[path].encode()) == entry["sha256"]:
+            texts[path] = fresh[path]
             continue
         try:
             content = (compiled / path).read_bytes()
@@ -46,14 +48,15 @@ def check_on_disk(compiled: Path, released: Entries, fresh: Mapping[str, str]) -
             raise CompileError(f"compiled/{path} is released, but is gone.", _LOST) from None
         if _sha256(content) != entry["sha256"]:
             raise CompileError(f"compiled/{path} is released, but was changed since.", _LOST)
+        texts[path] = content.decode()
+    return texts
 
 
-def settled(compiled: Path, released: Entries, path: str, text: str) -> str:
+def settled(released: Mapping[str, str], path: str, text: str) -> str:
     """What the file of one version holds: ``text``, or for a released version what it always held.
 
     Args:
-        compiled: The folder of compiled files.
-        released: The catalog's entries of released versions.
+        released: The released files by path.
         path: Where the version belongs.
         text: What the code gives.
 
@@ -62,11 +65,11 @@ def settled(compiled: Path, released: Entries, path: str, text: str) -> str:
             changed since the release before it; says which number the changes need.
     """
     before = path if path in released else _release_before(path, released)
-    if before is None or (before == path and _sha256(text.encode()) == released[path]["sha256"]):
+    if before is None or released[before] == text:
         return text
     from kfp_lifecycle.compiler.diff import bump, diff
 
-    old = (compiled / before).read_bytes().decode()
+    old = released[before]
     if before == path and from_yaml(old) == from_yaml(text):
         return old  # the same, laid out otherwise: another version of the YAML library
     changes = diff(read_bytes(old.encode(), f"compiled/{before}"), read_bytes(text.encode(), path))
@@ -95,7 +98,7 @@ def next_version(version: str, part: str) -> str:
     return f"{major}.{minor}.{patch + 1}"
 
 
-def _release_before(path: str, released: Entries) -> str | None:
+def _release_before(path: str, released: Iterable[str]) -> str | None:
     """The path of the newest released version below this one, pre-releases aside."""
     folder, _, file = path.rpartition("/")
     below = [
@@ -117,7 +120,8 @@ def _refused(problem: str, changes: Sequence["Change"], needed: str) -> CompileE
 
 
 def _is_digest(change: "Change") -> bool:
-    return change.id == "task-argument-changed" and str(change.new).startswith("sha256:")
+    given = change.new if change.id == "task-argument-changed" and change.new else {}
+    return str(given.get("runtimeValue", {}).get("constant", "")).startswith("sha256:")
 
 
 def _sha256(content: bytes) -> str:
