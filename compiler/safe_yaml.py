@@ -126,6 +126,8 @@ def load_documents(data: bytes, file: str) -> list[Document]:
         position = getattr(error, "position", None)
         line = mark.line + 1 if mark else data.count(b"\n", 0, position) + 1 if position else 0
         said = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
+        # libyaml puts what is missing at the end into the line after the last.
+        line = min(line, data.rstrip().count(b"\n") + 1)
         raise CompiledFileError(
             file, f"This is not YAML: {shown(str(said), quote=False)}.", line=line
         ) from None

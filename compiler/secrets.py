@@ -21,8 +21,9 @@ _TOKENS = [
 ]
 _SIGNS = ("password", "passwd", "secret", "token", "key", "credential")
 _WORDS = r"password|passwd|secret|token|api_?key|access_?key|secret_?key|private_?key|credentials?"
-#: A name that ends in one of these words names a secret; token_column and secret_name do not.
-_SECRET_NAME = rf"(^|[^a-z])({_WORDS})$"
+#: A name that ends in one of these words names a secret. token_column and secret_name do not, nor does
+#: secret alone, which in Kubernetes is the name of one.
+_SECRET_NAME = rf"(^|[^a-z])(?!secret$)({_WORDS})$|[^a-z]secret$"
 #: An assignment of a literal to such a name, in code or in a command.
 _ASSIGNED = rf"({_WORDS})[a-z0-9_]{{0,3}}[\"']?\s{{0,4}}[=:]\s{{0,4}}[\"'][^\"'\s{{}}$<>]{{8,200}}[\"']"
 _NO_LITERAL = r"\{\{|\$|<.*>$|(none|null|true|false|auto|default|[a-z]+://[^@]*)$"

@@ -29,7 +29,7 @@ class RunnableFile:
     @property
     def name(self) -> str:
         """The name that the spec gives itself."""
-        return str(self.spec["pipelineInfo"]["name"])
+        return str(self.spec["pipelineInfo"].get("name", ""))
 
     @property
     def version(self) -> str:

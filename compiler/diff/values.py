@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from kfp_lifecycle.compiler.safe_yaml import Map
-from kfp_lifecycle.compiler.secrets import hidden
+from kfp_lifecycle.compiler.secrets import hidden, names_secret
 from kfp_lifecycle.compiler.text import shown
 
 
@@ -31,12 +31,17 @@ def plain(name: str | None, value: Any) -> Any:
         value: Anything that JSON can hold.
     """
     if isinstance(value, dict):
-        return {key: plain(key if name is not None else None, item) for key, item in value.items()}
+        return {key: plain(_inner(name, key), item) for key, item in value.items()}
     if isinstance(value, list):
         return [plain(name, item) for item in value]
     if isinstance(value, str):
         return hidden(name or "", value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _inner(name: str | None, key: str) -> str | None:
+    """The name that tells about the value of ``key`` in a mapping called ``name``."""
+    return key if name is not None and names_secret(key) else name
 
 
 def source(argument: Map | None, name: str) -> str:

@@ -13,6 +13,9 @@ from kfp_lifecycle.compiler.reader import CompiledFile, read
 #: The modules whose import fills ``RULES``.
 MODULES = (document, server, size, images, secrets, tasks, local, unused, older)
 
+for _id in sorted(RULES):
+    RULES[_id] = RULES.pop(_id)
+
 #: More places of one rule in one file than this are only counted.
 MOST_HITS = 50
 
