@@ -74,7 +74,7 @@ _TRAPS = {
     ),
     "artifact-input": (
         "KL609",
-        Severity.WARNING,
+        Severity.NOTE,
         "A local run cannot be given an artifact.",
         "Make the artifact in a first step, or import it there.",
     ),

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,20 @@ def test_diff_writes_json(folder: Path) -> None:
     done = call("diff", "clean.yaml", "renamed.yaml", "--json", folder=folder)
     assert done.returncode == 1
     assert json.loads(done.stdout)["bump"] == "major"
+
+
+@pytest.mark.parametrize("words", [["lint", "clean.yaml"], ["diff", "clean.yaml", "bad.yaml"]])
+def test_kfp_is_not_imported(words: list[str], folder: Path) -> None:
+    program = (
+        "import sys\n"
+        "from kfp_lifecycle.scripts.app import app\n"
+        f"app({words!r}, standalone_mode=False)\n"
+        "print([m for m in sys.modules if m.split('.')[0] in ('kfp', 'google', 'polars', 'pandas', 'mlflow')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_hostile_names_do_not_reach_the_terminal(folder: Path) -> None:
