@@ -149,5 +149,5 @@ def _column_warnings(summary: Summary, rows: int) -> list[str]:
     if summary.distinct == 1 and (column.minimum == column.maximum):
         found.append(f"Column {column.name!r} is constant, so nothing can be learned from it.")
     if column.type == "string" and rows >= 100 and summary.distinct > 0.9 * (rows - summary.missing):
-        found.append(f"Column {column.name!r} looks like a name or number of rows: nearly all values differ.")
+        found.append(f"Column {column.name!r} looks like an identifier: nearly all values differ.")
     return found

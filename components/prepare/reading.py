@@ -61,7 +61,7 @@ def whole_source(uri: str) -> Iterator[None]:
     """Turns what Polars raises over a damaged Parquet file, wherever it shows, into a ``SourceError``."""
     try:
         yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (pl.exceptions.ComputeError, pl.exceptions.PanicException) as error:
         said = " ".join(str(error).split())[:200].rstrip(".")
         panicked = isinstance(error, pl.exceptions.PanicException)
         if storage_problem(error) is not None or not (panicked or _DAMAGE.search(said)):

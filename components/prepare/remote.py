@@ -193,7 +193,11 @@ def _fetch_http(uri: str, folder: Path) -> Fetched:
 def _download(uri: str, file: Path) -> str:
     """Streams ``uri`` to ``file`` and gives the content's digest. What fails to begin is retried here."""
     retry = urllib3.Retry(
-        total=_ATTEMPTS, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False
+        total=_ATTEMPTS,
+        backoff_factor=0.3,
+        status_forcelist=(429, 500, 502, 503, 504),
+        raise_on_status=False,
+        respect_retry_after_header=False,  # it may say an hour
     )
     digest = hashlib.sha256()
     with requests.Session() as session:

@@ -17,6 +17,7 @@ from kfp_lifecycle.components.shared.errors import (
     RuleError,
     SchemaError,
     SourceError,
+    SplitError,
     StorageError,
     TargetError,
 )
@@ -351,6 +352,11 @@ def test_too_few_rows(prepare):
     refused(prepare, GOOD, RuleError, "40 usable rows", "41 of min_rows", min_rows=41)
     table = {**GOOD, "y": [None] * 10 + ["a", "b"] * 15}
     refused(prepare, table, RuleError, "30 usable rows", "31 of min_rows", min_rows=31)
+
+
+def test_one_row(prepare):
+    table = {"y": ["a", "b"], "k": [1, 1], "n": [1, 2]}
+    refused(prepare, table, SplitError, "one usable row", key_columns=["k"], min_rows=1)
 
 
 def test_a_key_that_is_missing(prepare):

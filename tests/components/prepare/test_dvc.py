@@ -82,6 +82,13 @@ def test_a_git_address_and_a_path_divided_by_two_slashes(prepare, repository):
     assert table(made).equals(OLD)
 
 
+def test_a_git_address_that_ends_in_git(prepare, repository):
+    bare = repository.with_name("bare.git")
+    subprocess.run(["git", "clone", "-q", "--bare", str(repository), str(bare)], check=True)
+    made = prepare(f"dvc://file://{bare}/data/table.csv", revision="v1", target="y")
+    assert table(made).equals(OLD)
+
+
 @pytest.mark.parametrize(
     ("path", "revision", "said"),
     [

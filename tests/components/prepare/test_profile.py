@@ -76,6 +76,21 @@ def test_it_is_self_contained_and_escapes_the_data(made):
     assert EVIL in page.text
 
 
+def test_it_warns_of_what_is_odd(prepare):
+    labels = ["rare"] * 2 + ["usual", "other"] * 199
+    made = prepare(
+        {"y": labels, "who": [f"person {n}" for n in range(400)], "n": list(range(400))}, target="y"
+    )
+    text = Page(made.profile).text
+    assert "Class 'rare' of the target is rare: 2 rows (0.50%)." in text
+    assert "Column 'who' looks like an identifier: nearly all values differ." in text
+    many = prepare({"y": [f"class {n % 40}" for n in range(400)], "n": list(range(400))}, target="y")
+    assert "And 10 more classes." in Page(many.profile).text
+    days = {"y": ["a", "b"] * 50, "day": [1, 1, *[2] * 98], "n": list(range(100))}
+    late = prepare(days, target="y", split="time", split_column="day")
+    assert "The test split has 98.0% of the rows, where 20.0% was asked for." in Page(late.profile).text
+
+
 def test_of_a_regression_it_shows_the_target_in_both_splits(prepare):
     made = prepare({"y": [n / 3 for n in range(200)], "n": list(range(200))}, target="y")
     page = Page(made.profile)

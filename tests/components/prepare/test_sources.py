@@ -165,6 +165,7 @@ def s3(tmp_path_factory):
         client = boto3.client("s3")
         client.create_bucket(Bucket="data")
         client.put_object(Bucket="data", Key="churn/table.csv", Body=CSV)
+        client.put_object(Bucket="data", Key="public.csv", Body=CSV, ACL="public-read")
         client.put_object(Bucket="data", Key="parts/1.parquet", Body=parquet(TABLE[:30], folder / "1"))
         client.put_object(Bucket="data", Key="parts/2.parquet", Body=parquet(TABLE[30:], folder / "2"))
         client.put_object(Bucket="data", Key="parts/_SUCCESS", Body=b"")
@@ -229,7 +230,7 @@ class Shaky(http.server.BaseHTTPRequestHandler):
             self.send_error(503)
         elif path == "/login.csv":
             self.answer(b"<html>Please log in</html>")
-        elif path == "/cut.csv" and self.asked[path] < 3:
+        elif path == "/broken.csv" or (path == "/cut.csv" and self.asked[path] < 3):
             self.send_response(200)
             self.send_header("Content-Length", str(len(CSV)))
             self.end_headers()
@@ -273,6 +274,24 @@ def test_what_a_web_server_refuses(prepare, site, path, said):
     with pytest.raises(SourceError, match=said) as raised:
         prepare(site + path, target="y")
     assert site in str(raised.value)
+
+
+@pytest.mark.server
+def test_a_download_that_always_breaks_off(prepare, site, monkeypatch):
+    monkeypatch.setattr(remote, "_ATTEMPTS", 2)
+    with pytest.raises(SourceError, match=r"broken.csv cannot be read: the download broke off"):
+        prepare(f"{site}/broken.csv", target="y")
+
+
+@pytest.mark.server
+def test_public_data_in_s3_needs_no_account(prepare, s3, monkeypatch, tmp_path):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert same(prepare("s3://data/public.csv", target="y"))
+    with pytest.raises(SourceError, match=r"s3://data/churn/table.csv cannot be read: .*403.* read access"):
+        prepare("s3://data/churn/table.csv", target="y")
 
 
 @pytest.mark.server

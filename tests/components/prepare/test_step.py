@@ -117,7 +117,8 @@ IN_A_STEP = """
 import os, sys
 os.environ["_KFP_RUNTIME"] = "true"
 from types import SimpleNamespace
-outputs = {{name: SimpleNamespace(path=f"{folder}/out/{{name}}", metadata={{}}) for name in ("train", "test", "schema", "profile")}}
+names = ("train", "test", "schema", "profile")
+outputs = {{name: SimpleNamespace(path=f"{folder}/out/{{name}}", metadata={{}}) for name in names}}
 from kfp_lifecycle.components.prepare.step import prepare_step
 try:
     prepare_step(source={source!r}, target={target!r}, **outputs, **{defaults!r})
