@@ -42,6 +42,15 @@ def test_the_compiled_files_are_in_it(installed: Path) -> None:
     assert {path: shipped.get(path) for path in files(ROOT / "compiled")} == files(ROOT / "compiled")
 
 
+def test_the_profiles_are_in_it(installed: Path, tmp_path: Path) -> None:
+    assert files(installed / "kfp_lifecycle/profiles") == files(ROOT / "profiles")
+    (tmp_path / "components").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    command("new", "component", "clean_text", cwd=tmp_path, site=installed)
+    command("compile", "--profile", "cpu", "--out", "build", cwd=tmp_path, site=installed)
+    assert "resourceMemoryLimit: 4Gi" in (tmp_path / "build/components/clean-text/0.1.0.yaml").read_text()
+
+
 def test_its_own_code_is_what_runs(installed: Path) -> None:
     code = "import kfp_lifecycle.compiler.render as found; print(found.__file__)"
     surroundings = os.environ | {"PYTHONPATH": str(installed)}

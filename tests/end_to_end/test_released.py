@@ -1,0 +1,49 @@
+"""Every released file runs with the library as it is now; so does the current version of each pipeline.
+
+Those of the two newest majors are supported. A component that takes artifacts cannot be run by itself; its
+file runs inside the pipelines, and what its body calls is checked by ``compile --check``.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.repositories import ROOT, run
+
+pytestmark = [pytest.mark.e2e]
+
+#: How many majors of each component and pipeline are supported.
+MAJORS = 2
+
+COMMON = {"source": "data/churn.csv", "target": "churn"}
+QUICK = {"folds": 0, "bootstrap_samples": 20, "estimator_parameters": '{"max_iter": 10}', "model_name": "m"}
+
+#: What each is given.
+PARAMETERS: Mapping[str, Mapping[str, Any]] = {"training": COMMON | QUICK, "prepare": COMMON}
+
+
+def supported() -> Iterator[str]:
+    """The paths of released files, and of the newest version of each pipeline, in ``compiled/``."""
+    entries = json.loads((ROOT / "compiled/catalog.json").read_text())["files"]
+    versions = defaultdict(list)
+    for entry in entries:  # by version, lowest first
+        if not any(i["kind"] == "artifact" and i["required"] for i in entry["inputs"]):
+            versions[entry["kind"], entry["name"]].append(entry)
+    for (kind, _), of_name in versions.items():
+        majors = sorted({int(e["version"].partition(".")[0]) for e in of_name})[-MAJORS:]
+        for entry in of_name:
+            is_supported = entry["released"] and int(entry["version"].partition(".")[0]) in majors
+            if is_supported or (kind == "pipeline" and entry is of_name[-1]):
+                yield entry["path"]
+
+
+@pytest.mark.parametrize("path", supported())
+def test_it_runs(path: str, tmp_path: Path) -> None:
+    assert run("demo-data", "churn", "--out", "data", cwd=tmp_path).returncode == 0
+    given = [f"--param={name}={value}" for name, value in PARAMETERS[path.split("/")[1]].items()]
+    done = run("run", str(ROOT / "compiled" / path), *given, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
