@@ -1,4 +1,4 @@
-"""`kfp-lifecycle lint` and `diff` of a file of 150 kB: their own work, and cold start against `kfp --help`."""
+"""`kfp-lifecycle lint` and `diff` of a file of 150 kB: own work, and cold start against `kfp --help`."""
 
 import gc
 import statistics
