@@ -168,15 +168,15 @@ class Options:
         return dataclasses.asdict(self)
 
 
-def whole_texts(values: list[Any]) -> list[Any]:
-    """Numbers in ``values`` as text: KFP makes a -999 in a list into -999.0, and "-999" is what was meant."""
+def whole_texts(values: Any) -> Any:
+    """Numbers in a list as text: KFP makes a -999 there into -999.0, and "-999" is what was meant."""
 
     def text(value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return value
         return str(int(value)) if float(value).is_integer() else str(value)
 
-    return [text(value) for value in values]
+    return [text(value) for value in values] if isinstance(values, list) else values
 
 
 def _given(name: str, value: str) -> None:

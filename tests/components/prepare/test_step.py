@@ -45,21 +45,11 @@ def defaults():
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
-def test_the_step_takes_what_the_face_gives_with_the_same_defaults():
-    face = defaults()
-    assert set(inspect.signature(prepare_step).parameters) == {
-        *face,
-        "source",
-        "target",
-        "train",
-        "test",
-        "schema",
-        "profile",
-    }
+def test_the_options_are_what_the_face_gives_with_the_same_defaults():
     options = Options(source="s", target="t").to_dict()
-    options["rules"] = "{}"
-    assert {name: options[name] for name in face} == face
-    assert face["missing_values"] == list(MISSING_VALUES)
+    assert set(options) == {*defaults(), "source", "target"}
+    assert options | {"rules": "{}", "source": "s"} == {"source": "s", "target": "t", **defaults()}
+    assert defaults()["missing_values"] == list(MISSING_VALUES)
 
 
 def test_artifacts_say_what_they_hold(artifacts, source):
