@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from kfp_lifecycle.compiler.checks import NAME
 from kfp_lifecycle.compiler.digest import spec_digest
 from kfp_lifecycle.compiler.errors import CompileError
+from kfp_lifecycle.compiler.limits import NAME
 from kfp_lifecycle.compiler.serialize import from_yaml
 from kfp_lifecycle.compiler.spec import PARAMETER_TYPES, Spec, artifacts, images, parameters
 from kfp_lifecycle.compiler.versions import VERSION, precedence

@@ -8,12 +8,8 @@ from typing import Any
 
 from kfp_lifecycle.compiler.discover import Definition
 from kfp_lifecycle.compiler.errors import CompileError
+from kfp_lifecycle.compiler.limits import MAX_FILE_BYTES, MAX_VERSION_LENGTH, NAME
 from kfp_lifecycle.compiler.spec import PARAMETER_TYPES, Spec, artifacts, executors, parameters
-
-#: What the API server takes as a pipeline's name, and how long a version's name and a file may be.
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
-MAX_VERSION_LENGTH = 127
-MAX_FILE_BYTES = 32 * 2**20
 
 _UNPRINTABLE = re.compile(r"[^\t\n\x20-\x7e]")
 

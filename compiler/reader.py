@@ -12,7 +12,8 @@ from typing import Any
 
 from kfp_lifecycle.compiler.conform import Problem, conform
 from kfp_lifecycle.compiler.errors import CompiledFileError
-from kfp_lifecycle.compiler.safe_yaml import MAX_BYTES, Document, Map, Note, load_documents, too_large
+from kfp_lifecycle.compiler.limits import MAX_FILE_BYTES
+from kfp_lifecycle.compiler.safe_yaml import Document, Map, Note, load_documents, too_large
 from kfp_lifecycle.compiler.text import shown
 
 _COMPILE = "Name a file that kfp-lifecycle compile or KFP's compiler (2.x) wrote."
@@ -126,10 +127,10 @@ def _content(path: Path, name: str) -> bytes:
         # A pipe or device may never end.
         if not stat.S_ISREG(about.st_mode):
             raise CompiledFileError(name, "This is no ordinary file.", "Name a compiled file.")
-        if about.st_size > MAX_BYTES:
+        if about.st_size > MAX_FILE_BYTES:
             raise too_large(name, about.st_size)
         with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+            return file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or "its name is not possible"
         raise CompiledFileError(name, f"The file cannot be read: {said}.", "Name a compiled file.") from None

@@ -13,10 +13,9 @@ from typing import Any, NoReturn
 import yaml
 
 from kfp_lifecycle.compiler.errors import CompiledFileError
+from kfp_lifecycle.compiler.limits import MAX_FILE_BYTES
 from kfp_lifecycle.compiler.text import shown
 
-#: What the API server takes; a file is refused before it is read.
-MAX_BYTES = 32 * 2**20
 #: Values in one file with its anchors expanded. A pipeline that fits a Workflow object has some 40,000.
 MAX_VALUES = 200_000
 #: A compiled file is some 15 levels deep.
@@ -114,7 +113,7 @@ def load_documents(data: bytes, file: str) -> list[Document]:
         CompiledFileError: It is too large, not UTF-8, not YAML, has duplicate keys, tags or keys that are no
             text, or its anchors contain themselves or expand to too much. Names the line where there is one.
     """
-    if len(data) > MAX_BYTES:
+    if len(data) > MAX_FILE_BYTES:
         raise too_large(file, len(data))
     _check_encoding(data, file)
     builder = _Builder(file)
@@ -135,7 +134,7 @@ def load_documents(data: bytes, file: str) -> list[Document]:
 
 
 def too_large(file: str, size: int) -> CompiledFileError:
-    """The error for a file of more than ``MAX_BYTES``."""
+    """The error for a file of more than ``MAX_FILE_BYTES``."""
     return CompiledFileError(
         file, f"The file has {size / 2**20:.1f} MiB; the API server takes 32.", "Split the pipeline."
     )
@@ -290,7 +289,7 @@ class _Builder:
         self._characters += characters
         if self._values > MAX_VALUES:
             self._fail(f"The file holds more than {MAX_VALUES:,} values with its anchors expanded.", line)
-        if self._characters > MAX_BYTES:
+        if self._characters > MAX_FILE_BYTES:
             self._fail("The file has more than 32 MiB with its anchors expanded.", line)
 
     def _check_tag(self, tag: str | None, line: int) -> None:

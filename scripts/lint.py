@@ -23,7 +23,7 @@ class Least(StrEnum):
 def lint_command(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE…", help="Compiled files, or folders of them.", show_default=False),
+        typer.Argument(metavar="FILE", help="Compiled files, or folders of them.", show_default=False),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Write the findings as JSON.")] = False,
     as_sarif: Annotated[

@@ -14,7 +14,8 @@ MOVING = {
     *("rolling", "test", "staging", "prod", "production"),
 }
 
-_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+#: An image that is always the same one.
+DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 # Repository, then tag; the digest is cut off before. A colon before the last slash is a registry's port.
 _TAGGED = re.compile(r"(?P<name>.+?)(:(?P<tag>[^:/]+))?")
 
@@ -34,7 +35,7 @@ def _untagged(pipeline: Pipeline, options: Options) -> Iterator[Hit]:
     for place, executor in _images(pipeline):
         if not executor.image:
             yield Hit(executor.line, "There is no image.", place)
-        elif tag_of(executor.image) == "" and not _DIGEST.search(executor.image):
+        elif tag_of(executor.image) == "" and not DIGEST.search(executor.image):
             yield Hit(executor.line_of("image"), f"Image {shown(executor.image)} has no tag.", place)
 
 
@@ -47,7 +48,7 @@ def _untagged(pipeline: Pipeline, options: Options) -> Iterator[Hit]:
 )
 def _moving(pipeline: Pipeline, options: Options) -> Iterator[Hit]:
     for place, executor in _images(pipeline):
-        if tag_of(executor.image).lower() in MOVING and not _DIGEST.search(executor.image):
+        if tag_of(executor.image).lower() in MOVING and not DIGEST.search(executor.image):
             yield Hit(executor.line_of("image"), f"The tag of {shown(executor.image)} moves.", place)
 
 
@@ -62,7 +63,7 @@ def _no_digest(pipeline: Pipeline, options: Options) -> Iterator[Hit]:
     severity = Severity.ERROR if options.require_digests else None
     for place, executor in _images(pipeline):
         tag = tag_of(executor.image)
-        if tag and tag.lower() not in MOVING and not _DIGEST.search(executor.image):
+        if tag and tag.lower() not in MOVING and not DIGEST.search(executor.image):
             said = f"Image {shown(executor.image)} has no digest."
             yield Hit(executor.line_of("image"), said, place, severity=severity)
 

@@ -6,15 +6,15 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from kfp_lifecycle.compiler.ir import ROOT, Component, Pipeline, Port, Task, constant
+from kfp_lifecycle.compiler.limits import MAX_TAG_LENGTH, MAX_TAGS, MAX_VERSION_LENGTH, NAME
 from kfp_lifecycle.compiler.lint.rule import Hit, Options, Severity, rule
 from kfp_lifecycle.compiler.safe_yaml import Map
 from kfp_lifecycle.compiler.text import shown
 from kfp_lifecycle.components.shared.errors import did_you_mean
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-LONGEST_VERSION, LONGEST_PIPELINE, MOST_TAGS, LONGEST_TAG = 127, 128, 20, 63
+_LONGEST_NAME = 128
 
 #: Parameter type to how people call its values.
 TYPES = {
@@ -38,7 +38,7 @@ GIVEN_BY_SYSTEM = {"TASK_FINAL_STATUS", "TASK_CONFIG"}
 )
 def _pipeline_name(pipeline: Pipeline, options: Options) -> Iterator[Hit]:
     info = pipeline.file.spec["pipelineInfo"]
-    if not _NAME.fullmatch(pipeline.name):
+    if not NAME.fullmatch(pipeline.name):
         yield Hit(
             info.line_of("name"),
             f"The pipeline's name is {shown(pipeline.name) if pipeline.name else 'empty'}.",
@@ -59,7 +59,7 @@ def _object_name(pipeline: Pipeline, options: Options) -> Iterator[Hit]:
     for found in pipeline.file.objects:
         metadata, spec = _map(found, "metadata"), _map(found, "spec")
         is_version = found.get("kind") == "PipelineVersion"
-        longest = LONGEST_VERSION if is_version else LONGEST_PIPELINE
+        longest = MAX_VERSION_LENGTH if is_version else _LONGEST_NAME
         names = [(metadata, "name", True)] + ([(spec, "versionName", False)] if is_version else [])
         for holder, key, required in names:
             name = _text(holder, key)
@@ -88,13 +88,15 @@ def _object_name(pipeline: Pipeline, options: Options) -> Iterator[Hit]:
 def _tags(pipeline: Pipeline, options: Options) -> Iterator[Hit]:
     for found in pipeline.file.objects:
         tags = _map(_map(found, "spec"), "tags")
-        if len(tags) > MOST_TAGS:
+        if len(tags) > MAX_TAGS:
             yield Hit(tags.line, f"There are {len(tags)} tags.")
         for key, value in tags.items():
             if not isinstance(value, str):
                 yield Hit(tags.line_of(key), f"The tag {shown(key)} is no text.")
-            elif not key or max(len(key), len(value)) > LONGEST_TAG:
-                yield Hit(tags.line_of(key), f"The tag {shown(key)} is empty, or longer than {LONGEST_TAG}.")
+            elif not key or max(len(key), len(value)) > MAX_TAG_LENGTH:
+                yield Hit(
+                    tags.line_of(key), f"The tag {shown(key)} is empty, or longer than {MAX_TAG_LENGTH}."
+                )
 
 
 @rule(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from kfp_lifecycle.compiler.ir import Executor, Pipeline
+from kfp_lifecycle.compiler.lint.images import DIGEST
 from kfp_lifecycle.compiler.lint.rule import Hit, Options, Severity, rule
 from kfp_lifecycle.compiler.text import shown
 
@@ -49,17 +50,17 @@ def _retry(pipeline: Pipeline, options: Options) -> Iterator[Hit]:
     "KL503",
     "no-cache-decision",
     Severity.WARNING,
-    "The SDK turns caching on where nothing is said, and its key knows nothing of the code in the image.",
-    "Say set_caching_options(False), or set_caching_options(True, cache_key=…).",
+    "The SDK turns caching on where nothing is said, and the cache knows an image by its name alone.",
+    "Say set_caching_options(False), or name the image by digest, so that other code is another key.",
 )
 def _cache(pipeline: Pipeline, options: Options) -> Iterator[Hit]:
-    for task, _ in pipeline.pod_tasks:
+    for task, executor in pipeline.pod_tasks:
         caching = task.data.get("cachingOptions")
         if caching is None:
             yield Hit(task.line, "It does not say whether it is cached.", task.place)
-        elif caching.get("enableCache") and not caching.get("cacheKey"):
+        elif caching.get("enableCache") and not DIGEST.search(executor.image):
             line = task.data.line_of("cachingOptions")
-            yield Hit(line, "It is cached, as by default, with no key of its own.", task.place)
+            yield Hit(line, "It is cached, as by default, by an image whose name has no digest.", task.place)
 
 
 @rule(

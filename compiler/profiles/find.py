@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from kfp_lifecycle.compiler.errors import ProfileError
+from kfp_lifecycle.compiler.limits import MAX_FILE_BYTES
 from kfp_lifecycle.compiler.profiles.model import Amounts, Profile, Resources, Settings, Toleration, merged
 from kfp_lifecycle.compiler.profiles.typed import read_typed
 from kfp_lifecycle.compiler.repository import Repository
-from kfp_lifecycle.compiler.safe_yaml import MAX_BYTES, Map
+from kfp_lifecycle.compiler.safe_yaml import Map
 from kfp_lifecycle.compiler.secrets import is_literal, names_secret, secret_in
 from kfp_lifecycle.components.shared.errors import did_you_mean
 
@@ -70,7 +71,7 @@ def read_profile(file: Path) -> ProfileFile:
     """Reads and checks one profile. Raises ``ProfileError``."""
     try:
         with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+            data = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ProfileError(str(file), f"The file cannot be read: {error.strerror}.") from None
     profile, plain = read_typed(data, str(file), Profile)

@@ -12,12 +12,13 @@ import yaml
 
 from kfp_lifecycle.compiler.conform import Kind
 from kfp_lifecycle.compiler.errors import CompiledFileError
+from kfp_lifecycle.compiler.limits import MAX_FILE_BYTES
 from kfp_lifecycle.compiler.reader import read, read_bytes
-from kfp_lifecycle.compiler.safe_yaml import MAX_BYTES, MAX_VALUES, load_documents
+from kfp_lifecycle.compiler.safe_yaml import MAX_VALUES, load_documents
 from kfp_lifecycle.components.shared.errors import LifecycleError
 from tests.compiler.specs import changed, nested, pipeline, settings, to_bytes
 
-LARGE = MAX_BYTES - 1000
+LARGE = MAX_FILE_BYTES - 1000
 
 
 def laughs() -> bytes:
