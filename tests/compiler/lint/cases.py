@@ -367,9 +367,9 @@ CASES = {
         "",
     ),
     "KL503": case(
+        both(put(f"{TASK}/cachingOptions", {"enableCache": True}), put(f"{USE}/image", "python-small:1.0.0")),
         put(f"{TASK}/cachingOptions", {"enableCache": True}),
-        put(f"{TASK}/cachingOptions", {"enableCache": True, "cacheKey": "v1"}),
-        "no key of its own",
+        "has no digest",
     ),
     "KL504": case(
         accelerator,
