@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from kfp_lifecycle.compiler.text import shown
+
 
 class Category(StrEnum):
     """Who notices: everyone who runs the pipeline; only who wants to; nobody from outside."""
@@ -134,6 +136,8 @@ KINDS = {
     )
 }  # fmt: skip
 
+_LONGEST = 600
+
 
 def change(
     id: str,  # noqa: A002
@@ -146,4 +150,6 @@ def change(
 ) -> Change:
     """A change of the kind ``id``."""
     kind = KINDS[id]
+    # Names from the files are in them.
+    place, message, hint = (shown(text, _LONGEST, quote=False) for text in (place, message, hint))
     return Change(id, kind.category, kind.subject, place, message, old, new, *lines, hint)

@@ -9,6 +9,7 @@ from kfp_lifecycle.compiler.lint import document, images, local, older, secrets,
 from kfp_lifecycle.compiler.lint.rule import RULES, Hit, Options, Rule, Severity
 from kfp_lifecycle.compiler.lint.settings import Settings
 from kfp_lifecycle.compiler.reader import CompiledFile, read
+from kfp_lifecycle.compiler.text import shown
 
 #: The modules whose import fills ``RULES``.
 MODULES = (document, server, size, images, secrets, tasks, local, unused, older)
@@ -18,6 +19,8 @@ for _id in sorted(RULES):
 
 #: More places of one rule in one file than this are only counted.
 MOST_HITS = 50
+
+_LONGEST = 600
 
 
 @dataclass(frozen=True)
@@ -90,14 +93,18 @@ def _hits(compiled: CompiledFile, options: Options) -> list[tuple[Rule, Hit]]:
 
 
 def _finding(rule: Rule, hit: Hit, file: str, settings: Settings | None) -> Finding:
+    # Names from the file are in them.
+    message, fix, place = (
+        shown(t, _LONGEST, quote=False) for t in (hit.message, hit.fix or rule.fix, hit.place)
+    )
     return Finding(
         rule.id,
         rule.name,
         hit.severity or rule.severity,
-        hit.message,
-        hit.fix or rule.fix,
+        message,
+        fix,
         file,
         hit.line,
-        hit.place,
+        place,
         settings.reason(file, rule.id, hit.place) if settings else None,
     )

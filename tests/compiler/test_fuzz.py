@@ -67,11 +67,13 @@ def try_on(content: bytes, other: CompiledFile, options: Options) -> str:
 def look_at(file: CompiledFile, other: CompiledFile, options: Options) -> None:
     """All that the commands do with a file."""
     findings = lint_compiled(file, options)
-    assert all(f.message.isprintable() and f.fix.isprintable() and f.line >= 0 for f in findings)
+    for finding in findings:
+        assert f"{finding.message}{finding.fix}{finding.place}".isprintable()
+        assert finding.line >= 0
     json.dumps(findings_to_json(findings), allow_nan=False)
     json.dumps(to_sarif(findings, "0"), allow_nan=False)
     for old, new in ((file, other), (other, file)):
         changes = diff(old, new)
-        assert all(change.message.isprintable() for change in changes)
+        assert all(f"{c.place}{c.message}{c.hint}".isprintable() for c in changes)
         json.dumps(to_json(changes, "a", "b"), allow_nan=False)
     assert diff(file, file) == []

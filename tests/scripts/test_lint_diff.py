@@ -133,7 +133,9 @@ def test_kfp_is_not_imported(words: list[str], folder: Path) -> None:
 
 
 def test_hostile_names_do_not_reach_the_terminal(folder: Path) -> None:
-    (folder / "hostile.yaml").write_bytes(changed(put(IMAGE, "\x1b[31mred\u202e [bold]x")))
-    done = call("lint", "hostile.yaml", folder=folder)
-    assert "\x1b" not in done.stdout
-    assert "\\x1b[31mred\\u202e [bold]x" in done.stdout
+    hostile = "\x1b[31mred\u202e [bold]x"
+    (folder / "hostile.yaml").write_bytes(changed(put(IMAGE, hostile), put(f"root/dag/tasks/{hostile}", {})))
+    for words in (["lint", "hostile.yaml"], ["diff", "clean.yaml", "hostile.yaml"]):
+        done = call(*words, folder=folder)
+        assert "\x1b" not in done.stdout + done.stderr
+        assert "\\x1b[31mred\\u202e [bold]x" in done.stdout
