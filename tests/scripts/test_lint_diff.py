@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compiler.lint.cases import put
+from tests.compiler.lint.cases import drop, put
 from tests.compiler.specs import changed
 from tests.repositories import COMMAND
 
@@ -24,9 +24,7 @@ def call(*words: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "clean.yaml").write_bytes(changed())
     (tmp_path / "bad.yaml").write_bytes(changed(put(IMAGE, "python")))
-    (tmp_path / "warned.yaml").write_bytes(
-        changed(put("root/dag/tasks/use/cachingOptions", {"enableCache": True}))
-    )
+    (tmp_path / "warned.yaml").write_bytes(changed(drop("root/dag/tasks/use/retryPolicy")))
     (tmp_path / "renamed.yaml").write_bytes(changed(put("pipelineInfo/name", "other")))
     (tmp_path / "argo.yaml").write_text("apiVersion: argoproj.io/v1alpha1\n")
     return tmp_path
