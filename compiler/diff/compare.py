@@ -25,12 +25,7 @@ def diff(old: CompiledFile, new: CompiledFile) -> list[Change]:
     one, other = Pipeline(old), Pipeline(new)
     changes = [*interface_changes(one, other), *graph_changes(one, other), *run_changes(one, other)]
     order = list(Category)
-    return sorted(changes, key=lambda c: (order.index(c.category), c.place, order_of(c)))
-
-
-def order_of(change: Change) -> tuple[str, str]:
-    """Within a place: by subject, then by kind."""
-    return change.subject, change.id
+    return sorted(changes, key=lambda c: (order.index(c.category), c.place, c.subject, c.id))
 
 
 def bump(changes: Sequence[Change]) -> str:

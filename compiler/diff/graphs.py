@@ -93,7 +93,7 @@ def _task(old: Task, new: Task) -> Iterator[Change]:
         ("retryPolicy", "retries-changed", "The retry policy"),
     ):
         one, other = old.data.get(key), new.data.get(key)
-        # A missing field of the SDK's means what an empty one does, save for whether somebody decided.
+        # A missing field is not an empty one: there, nobody has decided.
         if not same(one, other):
             message = f"{words} changes from {_settings(one)} to {_settings(other)}."
             where = (old.data.line_of(key), new.data.line_of(key))

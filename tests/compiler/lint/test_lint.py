@@ -12,6 +12,8 @@ from tests.compiler.lint.cases import put
 from tests.compiler.specs import IMAGE, Spec, changed, container, settings
 from tests.compiler.test_reader import REFUSED
 
+ROOT = Path(__file__).resolve().parents[3]
+
 USE = "deploymentSpec/executors/exec-use/container"
 
 
@@ -38,6 +40,14 @@ def test_real_files_of_kfp_have_no_errors(compiled: dict[str, Path]) -> None:
     for name, file in compiled.items():
         errors = failing(lint(file))
         assert errors == [], name
+
+
+def test_our_own_compiled_files_are_clean() -> None:
+    files = sorted((ROOT / "compiled").rglob("*.yaml"))
+    assert files
+    own = find_settings(RULES, ROOT)
+    for file in files:
+        assert failing(lint(file, settings=own), Severity.WARNING) == []
 
 
 def test_findings_are_where_the_line_says(tmp_path: Path) -> None:
