@@ -3,34 +3,20 @@
 Usage: one_process.py PARAMETERS.yaml OUTPUT_FOLDER
 """
 
-import inspect
 import json
 import os
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from steps import Artifact, component_defaults, component_names
 
 from kfp_lifecycle.components.evaluate.step import evaluate_step
 from kfp_lifecycle.components.featurize.step import featurize_step
 from kfp_lifecycle.components.prepare.step import prepare_step
 from kfp_lifecycle.components.register.step import register_step
 from kfp_lifecycle.components.train.step import train_step
-
-
-@dataclass
-class Artifact:
-    """What a step needs of a KFP artifact; curves for the Kubeflow UI are left out."""
-
-    path: str
-    uri: str = ""
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-    def log_roc_curve(self, *_: object) -> None: ...
-
-    def log_confusion_matrix(self, *_: object) -> None: ...
 
 
 def main(parameters: str, output: str) -> None:
@@ -44,16 +30,10 @@ def main(parameters: str, output: str) -> None:
     artifacts: dict[str, Artifact] = {}
     values: dict[str, Any] = dict(given)
 
-    def call(step: Any, defaults: dict[str, Any]) -> Any:
-        arguments = {}
-        for name in inspect.signature(step).parameters:
-            if name in values:
-                arguments[name] = values[name]
-            elif name in defaults:
-                arguments[name] = defaults[name]
-            else:
-                arguments[name] = artifacts.setdefault(name, Artifact(str(folder / name)))
-        return step(**arguments)
+    def call(step: Any, name: str) -> Any:
+        parameters, own = component_names(name)
+        given = {**component_defaults(name), **{key: values[key] for key in parameters if key in values}}
+        return step(**given, **{key: artifacts.setdefault(key, Artifact(str(folder / key))) for key in own})
 
     for step, name in (
         (prepare_step, "prepare"),
@@ -62,23 +42,10 @@ def main(parameters: str, output: str) -> None:
         (evaluate_step, "evaluate"),
         (register_step, "register"),
     ):
-        result = call(step, _defaults(name))
-        if result is not None:
-            values.update(result._asdict() if hasattr(result, "_asdict") else dict(result))
+        result = call(step, name)
+        if isinstance(result, tuple):  # the step's output parameters, a NamedTuple
+            values.update(result._asdict())  # type: ignore[attr-defined]
     print(values["model_uri"])
-
-
-def _defaults(component: str) -> dict[str, Any]:
-    """The component's own defaults, from its compiled file."""
-    newest = sorted(Path("compiled/components", component).glob("*.yaml"))[-1]
-    inputs = yaml.load(newest.read_text(), yaml.CSafeLoader)["root"]["inputDefinitions"]["parameters"]
-    return {
-        name: int(value["defaultValue"])
-        if value["parameterType"] == "NUMBER_INTEGER"
-        else value["defaultValue"]
-        for name, value in inputs.items()
-        if "defaultValue" in value
-    }
 
 
 if __name__ == "__main__":

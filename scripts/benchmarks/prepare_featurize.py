@@ -8,11 +8,6 @@ from measure import Measured, median, publish, run, table
 
 ROUNDS = 3
 HERE = Path(__file__).parent
-STEP = """
-import sys; sys.path.insert(0, {here!r})
-from one_step import {step}
-{step}({source!r}, {folder!r})
-"""
 
 
 def main() -> None:
@@ -55,8 +50,7 @@ def both(source: Path, folder: Path) -> Measured:
     """Both steps, each a process of its own as in a pipeline: times added, the larger peak."""
     steps = []
     for step in ("prepare", "featurize"):
-        code = STEP.format(here=str(HERE), step=step, source=str(source), folder=str(folder))
-        steps.append(run([sys.executable, "-c", code]))
+        steps.append(run([sys.executable, str(HERE / "one_step.py"), step, str(source), str(folder)]))
     return Measured(sum(s.seconds for s in steps), max(s.peak_mb for s in steps))
 
 
