@@ -17,7 +17,7 @@ from kfp_lifecycle.compiler.limits import MAX_FILE_BYTES
 from kfp_lifecycle.compiler.text import shown
 
 #: Values in one file with its anchors expanded. A pipeline that fits a Workflow object has some 40,000.
-MAX_VALUES = 200_000
+MAX_VALUES = 100_000
 #: A compiled file is some 15 levels deep.
 MAX_DEPTH = 100
 MAX_DOCUMENTS = 10

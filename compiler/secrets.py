@@ -28,12 +28,14 @@ _SECRET_NAME = rf"(^|[^a-z])(?!secret$)({_WORDS})$|[^a-z]secret$"
 _ASSIGNED = rf"({_WORDS})[a-z0-9_]{{0,3}}[\"']?\s{{0,4}}[=:]\s{{0,4}}[\"'][^\"'\s{{}}$<>]{{8,200}}[\"']"
 _NO_LITERAL = r"\{\{|\$|<.*>$|(none|null|true|false|auto|default|[a-z]+://[^@]*)$"
 
-#: A text longer than this is in no pipeline that a server takes.
-_LONGEST = 200_000
+#: A text longer than this is in no pipeline that a server takes; none of the above is shorter.
+_LONGEST, _SHORTEST = 200_000, 8
 
 
 def secret_in(text: str) -> str | None:
     """What kind of secret a text holds, by its form; None where none is seen."""
+    if len(text) < _SHORTEST:
+        return None
     for starts, pattern, what in _TOKENS:
         # Patterns are compiled when they are first needed: most files need none.
         if any(start in text for start in starts) and re.search(pattern, text[:_LONGEST]):
@@ -43,6 +45,8 @@ def secret_in(text: str) -> str | None:
 
 def assigns_secret(text: str) -> bool:
     """Whether a text, such as code or a command, gives a literal to a name that is a secret's."""
+    if len(text) < _SHORTEST:
+        return False
     lower = text[:_LONGEST].lower()
     return any(sign in lower for sign in _SIGNS) and re.search(_ASSIGNED, lower) is not None
 
