@@ -21,7 +21,7 @@ import yaml
 from kfp_lifecycle.compiler.digest import verify_digest
 from tests.conftest import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("training")]
+pytestmark = pytest.mark.e2e
 
 COMPILED = ROOT / "compiled" / "pipelines" / "training" / "1.0.0.yaml"
 LINEAGE = (
@@ -69,7 +69,7 @@ class Laptop:
         return subprocess.run(
             [command, *arguments],
             cwd=self.home,
-            env={**os.environ, **(env or {})},
+            env={**_plain_environment(), **(env or {})},
             capture_output=True,
             text=True,
             timeout=900,
@@ -95,6 +95,11 @@ class Laptop:
             json.loads(record.read_text()) if record.exists() else {},
             self.store,
         )
+
+
+def _plain_environment() -> dict[str, str]:
+    """The environment without MLflow's settings: session fixtures come before those that clear them."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
 
 
 @pytest.fixture(scope="session")
