@@ -63,9 +63,10 @@ types: .venv/.dev ## mypy, strict
 	@for f in components pipelines compiler runner scripts; do ln -sfn ../../$$f .mypy_root/kfp_lifecycle/$$f; done
 	$(BIN)/mypy -p kfp_lifecycle
 
-check: .venv/.dev ## compiled/ and the generated READMEs are what the code gives
+check: .venv/.dev ## compiled/ and the generated READMEs are what the code gives, and lint finds nothing
 	$(CLI) compile --check
 	$(CLI) docs --check
+	$(CLI) lint compiled --fail-on warning >/dev/null
 
 lock: .venv/.dev ## the newest versions that pyproject.toml allows, for every supported Python
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
@@ -75,4 +76,4 @@ clean: ## remove what make made
 	rm -rf .venv .mypy_root .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info .coverage* htmlcov
 
 benchmarks: .venv/.dev ## measure again every number in docs/benchmarks.md (half an hour, an idle machine)
-	for script in compile_all prepare_featurize training_run clone_to_run; do $(BIN)/python scripts/benchmarks/$$script.py || exit 1; done
+	for script in compile_all lint_diff prepare_featurize training_run clone_to_run; do $(BIN)/python scripts/benchmarks/$$script.py || exit 1; done
