@@ -1,10 +1,11 @@
 """What the benchmarks need to call a component's step without KFP; imports no step itself."""
 
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import yaml
-from measure import ROOT
+CATALOG = Path(__file__).resolve().parents[2] / "compiled" / "catalog.json"
 
 
 @dataclass
@@ -21,27 +22,21 @@ class Artifact:
 
 
 def component_defaults(component: str) -> dict[str, Any]:
-    """The parameters of a component that have a default, from its compiled file."""
-    return {
-        name: int(value["defaultValue"])
-        if value["parameterType"] == "NUMBER_INTEGER"
-        else value["defaultValue"]
-        for name, value in _root(component)["inputDefinitions"]["parameters"].items()
-        if "defaultValue" in value
-    }
+    """The parameters of a component that have a default, from the catalog."""
+    return {i["name"]: i["default"] for i in _newest(component)["inputs"] if "default" in i}
 
 
 def component_names(component: str) -> tuple[set[str], set[str]]:
     """The names of a component's parameters, and of its artifacts, in and out."""
-    root = _root(component)
-    artifacts = {
-        **root["inputDefinitions"].get("artifacts", {}),
-        **root["outputDefinitions"].get("artifacts", {}),
-    }
-    return set(root["inputDefinitions"]["parameters"]), set(artifacts)
+    entry = _newest(component)
+    artifacts = {i["name"] for i in (*entry["inputs"], *entry["outputs"]) if i["kind"] == "artifact"}
+    return {i["name"] for i in entry["inputs"]} - artifacts, artifacts
 
 
-def _root(component: str) -> dict[str, Any]:
-    newest = max((ROOT / "compiled" / "components" / component).glob("*.yaml"))
-    root: dict[str, Any] = yaml.load(newest.read_text(), yaml.CSafeLoader)["root"]
-    return root
+def _newest(component: str) -> dict[str, Any]:
+    entries = json.loads(CATALOG.read_text())["files"]
+    found: dict[str, Any] = max(
+        (e for e in entries if e["kind"] == "component" and e["name"] == component),
+        key=lambda e: e["version"],
+    )
+    return found

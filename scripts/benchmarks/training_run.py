@@ -10,7 +10,7 @@ from pathlib import Path
 
 from measure import ROOT, Measured, median, publish, run, table
 
-ROUNDS = 5
+ROUNDS = 3
 OURS = "kfp-lifecycle run training"
 BIN = Path(sys.executable).parent
 HERE = Path(__file__).parent
