@@ -6,7 +6,7 @@ from pathlib import Path
 
 from measure import Measured, median, publish, run, table
 
-ROUNDS = 3
+ROUNDS = 5
 HERE = Path(__file__).parent
 
 
