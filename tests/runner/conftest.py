@@ -1,8 +1,6 @@
 """Compiling and running small pipelines, each in a folder of its own."""
 
-import contextlib
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +44,3 @@ def run_it(compiled: Compile, here: Path) -> Run:
         return run(file, read_parameters(file, None, assignments), **arguments)
 
     return run_
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 200 kB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(place)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this user may not mount a file system")
-    try:
-        yield place
-    finally:
-        with contextlib.chdir("/"):
-            subprocess.run(["umount", "--lazy", str(place)], check=True)
