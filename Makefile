@@ -10,6 +10,8 @@ SOURCES := components pipelines compiler runner scripts tests setup.py
 unexport PYTHONDONTWRITEBYTECODE
 # OpenMP's threads wait asleep: spinning, they take the cores from the other tests.
 export OMP_WAIT_POLICY ?= PASSIVE
+# uv does not read pip's setting: wheels that lie on the machine, such as a CPU build of PyTorch.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
 .PHONY: run test soak lint format types check lock benchmarks clean help
 .DEFAULT_GOAL := help
@@ -33,7 +35,7 @@ endef
 	$(call install,-e '.[steps$(comma)ui]' --group demo)
 
 .venv/.dev: pyproject.toml setup.py constraints.txt
-	$(call install,-e '.[steps$(comma)gcs$(comma)s3$(comma)sql$(comma)png$(comma)ui]' --group dev)
+	$(call install,-e '.[steps$(comma)torch$(comma)tune$(comma)cluster$(comma)gcs$(comma)s3$(comma)sql$(comma)png$(comma)ui]' --group dev)
 
 comma := ,
 
@@ -69,7 +71,7 @@ check: .venv/.dev ## compiled/ and the generated READMEs are what the code gives
 	$(CLI) lint compiled --fail-on warning >/dev/null
 
 lock: .venv/.dev ## the newest versions that pyproject.toml allows, for every supported Python
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
+	UV_FIND_LINKS= $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml -o constraints.txt
 
 clean: ## remove what make made
