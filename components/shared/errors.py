@@ -10,6 +10,9 @@ from kfp_lifecycle.components.shared.inference.errors import (
 )
 
 __all__ = [
+    "CheckpointError",
+    "ClusterError",
+    "DeviceError",
     "EstimatorError",
     "ExpressionError",
     "LifecycleError",
@@ -22,6 +25,7 @@ __all__ = [
     "StorageError",
     "TargetError",
     "TrackingError",
+    "TuningError",
     "did_you_mean",
     "redact",
 ]
@@ -61,6 +65,22 @@ class RegistryError(LifecycleError):
 
 class StorageError(LifecycleError):
     """An output cannot be written, or a stored file cannot be read: disk full, permission, damage."""
+
+
+class CheckpointError(LifecycleError):
+    """A checkpoint is of another model or schema, or none of those there can be read."""
+
+
+class DeviceError(LifecycleError):
+    """The device that was asked for is not there, or has too little memory even for the smallest batch."""
+
+
+class TuningError(LifecycleError):
+    """A search space or its settings cannot be searched, or no trial gave a result."""
+
+
+class ClusterError(LifecycleError):
+    """Kubernetes cannot be reached, refuses, or has not installed what is asked of it."""
 
 
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]*@")
