@@ -58,6 +58,31 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         yield uri
 
 
+@contextlib.contextmanager
+def gcs_server(folder: Path, bucket: str = "data") -> Iterator[dict[str, str]]:
+    """A Cloud Storage emulator with one bucket; gives the environment that leads clients to it."""
+    port = free_port()
+    emulator = Path(sys.executable).with_name("gcp-storage-emulator")
+    command = [str(emulator), "start", "--port", str(port), "--in-memory", "--default-bucket", bucket]
+    with running(command, f"http://localhost:{port}/", folder / "gcs.log"):
+        # A project, because without an account no client finds one.
+        yield {"STORAGE_EMULATOR_HOST": f"http://localhost:{port}", "GOOGLE_CLOUD_PROJECT": "test"}
+
+
+@contextlib.contextmanager
+def s3_server(folder: Path) -> Iterator[dict[str, str]]:
+    """An S3 server without buckets; gives the environment that leads clients to it."""
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
+    with running(command, f"http://127.0.0.1:{port}/", folder / "s3.log"):
+        yield {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "someone",
+            "AWS_SECRET_ACCESS_KEY": "hush-hush",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+
 def _wait(process: "subprocess.Popen[bytes]", ready: str, log: Path, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

@@ -16,6 +16,7 @@ import urllib3
 
 from kfp_lifecycle.components.prepare.files import Fetched, table_files
 from kfp_lifecycle.components.shared.errors import SourceError, did_you_mean, redact
+from kfp_lifecycle.components.shared.storage import is_clients, refusal
 
 #: For how long a store that does not answer is tried, in seconds.
 DEADLINE_S = 60.0
@@ -155,24 +156,14 @@ def _declared(uri: str) -> Iterator[None]:
     except SourceError:
         raise
     except Exception as error:
-        module = type(error).__module__.partition(".")[0]
-        if module not in ("google", "botocore", "boto3", "requests", "urllib3"):
+        if not is_clients(error):
             raise
         _refused(uri, error)
 
 
 def _refused(uri: str, error: Exception) -> NoReturn:
-    said = redact(" ".join(str(error).split()))[:300] or type(error).__name__
-    status = getattr(error, "code", None) or getattr(error, "response", None)
-    if isinstance(status, dict):
-        status = status.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    if status in (401, 403):
-        fix = "Give this account read access, or pass other credentials in the environment."
-    elif status == 404:
-        fix = "Check the bucket and the path."
-    else:
-        fix = "Check that the store can be reached from here and that credentials are in the environment."
-    raise SourceError(f"{redact(uri)} cannot be read: {said.rstrip('.')}.", fix) from error
+    said, fix = refusal(error)
+    raise SourceError(f"{redact(uri)} cannot be read: {said}.", fix) from error
 
 
 def _fetch_http(uri: str, folder: Path) -> Fetched:

@@ -9,6 +9,7 @@ and jobs that Kubeflow does not start (Katib's trials, the nodes of a TrainJob),
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +59,7 @@ def open_store(uri: str) -> Store:
     if scheme == "file":
         return _Folder(uri, Path(unquote(urlsplit(uri).path)))
     if scheme not in SCHEMES:
-        near = did_you_mean(scheme, SCHEMES) or f"Use one of {', '.join(SCHEMES)}, or a path."
+        near = did_you_mean(scheme, SCHEMES)
         raise StorageError(f"{redact(uri)} is in no storage that is known here.", near)
     bucket, _, prefix = rest.partition("?")[0].partition("/")
     if not bucket:
@@ -110,7 +111,8 @@ def upload(path: Path, uri: str) -> None:
 def check_writable(uri: str) -> None:
     """Writes a small file below ``uri`` and removes it. Raises ``StorageError`` where that fails."""
     store, name = open_store(uri), f".probe-{uuid.uuid4().hex}"
-    with _scratch() as file:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / name
         file.write_bytes(b"kfp-lifecycle")
         store.write(file, name)
     store.delete(name)
@@ -250,14 +252,6 @@ def _s3(uri: str, bucket: str, prefix: str, *, in_cluster: bool) -> Store:
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder) / "file"
-
-
-@contextmanager
 def _declared(uri: str, doing: str) -> Iterator[None]:
     """Turns what the disk and the stores' clients raise into a ``StorageError`` that names ``uri``."""
     try:
@@ -270,29 +264,30 @@ def _declared(uri: str, doing: str) -> Iterator[None]:
             f"{redact(uri)} cannot be {doing}: {error}.", f"pip install 'kfp-lifecycle[{extra}]'"
         ) from error
     except Exception as error:
-        module = type(error).__module__.partition(".")[0]
-        if not isinstance(error, OSError) and module not in (
-            "google",
-            "botocore",
-            "boto3",
-            "requests",
-            "urllib3",
-        ):
+        if not is_clients(error) and not isinstance(error, OSError):
             raise
-        raise _refused(uri, doing, error) from error
+        said, fix = refusal(error)
+        raise StorageError(f"{redact(uri)} cannot be {doing}: {said}.", fix) from error
 
 
-def _refused(uri: str, doing: str, error: Exception) -> StorageError:
+def is_clients(error: Exception) -> bool:
+    """Whether ``error`` comes from one of the clients that reach object stores and web servers."""
+    module = type(error).__module__.partition(".")[0]
+    return module in ("google", "botocore", "boto3", "requests", "urllib3")
+
+
+def refusal(error: Exception) -> tuple[str, str]:
+    """What a disk, a store or the way to it said, in a line without credentials, and what mends it."""
     said = storage_problem(error) or redact(" ".join(str(error).split()))[:300] or type(error).__name__
     status = getattr(error, "code", None) or getattr(error, "response", None)
     if isinstance(status, dict):
         status = status.get("ResponseMetadata", {}).get("HTTPStatusCode")
     if status in (401, 403):
-        fix = "Give this account the right to it, or pass other credentials in the environment."
+        fix = "Give this account access, or pass other credentials in the environment."
     elif status == 404 or isinstance(error, FileNotFoundError):
         fix = "Check the bucket and the path."
     elif isinstance(error, OSError) and error.errno is not None:
         fix = "Free space there, give this user the right to it, or choose another place."
     else:
         fix = "Check that the store can be reached from here and that credentials are in the environment."
-    return StorageError(f"{redact(uri)} cannot be {doing}: {said.rstrip('.')}.", fix)
+    return said.rstrip("."), fix

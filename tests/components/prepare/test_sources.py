@@ -13,7 +13,7 @@ import pytest
 
 from kfp_lifecycle.components.prepare import remote
 from kfp_lifecycle.components.shared.errors import ParameterError, SourceError
-from tests.servers import free_port, running
+from tests.servers import free_port, gcs_server, s3_server
 
 ROWS = 60
 TABLE = pl.DataFrame(
@@ -138,11 +138,9 @@ def gcs(tmp_path_factory):
     """A running Cloud Storage emulator with a bucket."""
     from google.cloud import storage
 
-    folder, port = tmp_path_factory.mktemp("gcs"), free_port()
-    emulator = Path(sys.executable).with_name("gcp-storage-emulator")
-    command = [str(emulator), "start", "--port", str(port), "--in-memory", "--default-bucket", "data"]
-    with pytest.MonkeyPatch.context() as patch, running(command, f"http://localhost:{port}/", folder / "log"):
-        patch.setenv("STORAGE_EMULATOR_HOST", f"http://localhost:{port}")
+    folder = tmp_path_factory.mktemp("gcs")
+    with pytest.MonkeyPatch.context() as patch, gcs_server(folder) as environment:
+        patch.setenv("STORAGE_EMULATOR_HOST", environment["STORAGE_EMULATOR_HOST"])
         client = storage.Client.create_anonymous_client()
         bucket = client.bucket("data")
         bucket.blob("churn/table.csv").upload_from_string(CSV)
@@ -155,13 +153,10 @@ def gcs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory):
     """A running S3 server with a bucket."""
-    folder, port = tmp_path_factory.mktemp("s3"), free_port()
-    command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
-    with pytest.MonkeyPatch.context() as patch, running(command, f"http://127.0.0.1:{port}/", folder / "log"):
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "someone")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "hush-hush")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    folder = tmp_path_factory.mktemp("s3")
+    with pytest.MonkeyPatch.context() as patch, s3_server(folder) as environment:
+        for name, value in environment.items():
+            patch.setenv(name, value)
         client = boto3.client("s3")
         client.create_bucket(Bucket="data")
         client.put_object(Bucket="data", Key="churn/table.csv", Body=CSV)
@@ -290,7 +285,7 @@ def test_public_data_in_s3_needs_no_account(prepare, s3, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     assert same(prepare("s3://data/public.csv", target="y"))
-    with pytest.raises(SourceError, match=r"s3://data/churn/table.csv cannot be read: .*403.* read access"):
+    with pytest.raises(SourceError, match=r"s3://data/churn/table.csv cannot be read: .*403.* access"):
         prepare("s3://data/churn/table.csv", target="y")
 
 
