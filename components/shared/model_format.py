@@ -5,12 +5,14 @@ In the folder, beside what MLflow puts there::
     code/kfp_lifecycle_model_<hash>/   the inference package, named by its own content
     data/lifecycle/schema.json         the Schema of the training data
                    transform.json      the fitted transform
-                   estimator.pkl       the fitted estimator
+                   estimator.pkl       the fitted estimator, or of a network in its place
+                   network.pt2         the graph from features to predictions, from torch.export
+                   network.onnx        the same graph for servers that take ONNX
                    model.json          what the model says of itself
                    reference.parquet   a sample of settled training rows with out-of-fold predictions
                    training_rows.parquet   hashes of training rows
 
-The estimator is a pickle. skops, which MLflow takes for scikit-learn models because its files cannot run
+An estimator is a pickle. skops, which MLflow takes for scikit-learn models because its files cannot run
 code, would not make a model that brings its own code any safer to load, and would cost each process that
 loads one 0.7 s for the import alone (and 0.24 s instead of 0.03 s for 200 trees). Load models that you trust.
 
@@ -23,6 +25,7 @@ import json
 import pickle
 import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
@@ -124,6 +127,17 @@ class ModelDescription:
         return self.schema.classes
 
 
+class EstimatorFiles(ABC):
+    """An estimator that is not a pickle: how it is written, and what loads it."""
+
+    #: Distributions that a process needs to load it, beyond :data:`REQUIREMENTS`.
+    requirements: tuple[str, ...] = ()
+
+    @abstractmethod
+    def write(self, folder: Path) -> None:
+        """Writes the files of :mod:`.inference.files` that the model's loader looks for into ``folder``."""
+
+
 def save_model(
     folder: Path,
     *,
@@ -140,7 +154,8 @@ def save_model(
 
     Args:
         folder: An empty folder.
-        estimator: The fitted estimator; a classifier is fitted on positions in ``schema.classes``.
+        estimator: The fitted estimator, or the files of one; a classifier is fitted on positions in
+            ``schema.classes``.
         estimator_path: Dotted path of its class.
         transform: The fitted transform.
         schema: The schema of the training data.
@@ -167,7 +182,10 @@ def save_model(
         data.mkdir()
         schema.save(data / SCHEMA)
         transform.save(data / TRANSFORM)
-        (data / ESTIMATOR).write_bytes(_pickled(estimator, estimator_path))
+        if isinstance(estimator, EstimatorFiles):
+            estimator.write(data)
+        else:
+            (data / ESTIMATOR).write_bytes(_pickled(estimator, estimator_path))
         (data / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         reference.write_parquet(data / REFERENCE)
         pl.DataFrame({"hash": rows.hashes}).write_parquet(data / TRAINING_ROWS)
@@ -257,6 +275,9 @@ def _requirements(estimator: Any) -> list[str]:
     """What a process that loads the model needs, at the versions here."""
     names = list(REQUIREMENTS)
     package = type(estimator).__module__.partition(".")[0]
-    if package != "sklearn":
+    if isinstance(estimator, EstimatorFiles):
+        names += estimator.requirements
+    elif package != "sklearn":
         names += packages_distributions().get(package, [])
-    return [f"{name}=={version(name)}" for name in names]
+    # Without the local part: a model of PyTorch's build 2.13.0+cu128 loads with 2.13.0+cpu.
+    return [f"{name}=={version(name).partition('+')[0]}" for name in names]

@@ -10,9 +10,10 @@ import pandas as pd
 import polars as pl
 
 from .columns import PREDICTION, probability_column
-from .files import ESTIMATOR, SCHEMA, TRANSFORM
+from .files import ESTIMATOR, NETWORK, SCHEMA, TRANSFORM
 from .frames import to_polars
 from .labels import own_labels
+from .network import ExportedNetwork
 from .predict import most_probable, predict_probabilities, predict_values
 from .schema import TableSchema
 from .settle import settle
@@ -71,6 +72,12 @@ class Model:
 def _load_pyfunc(path: str) -> Model:
     """What ``mlflow.pyfunc.load_model`` calls with the model's data folder."""
     folder = Path(path)
+    schema = TableSchema.load(folder / SCHEMA)
+    return Model(schema, FeatureTransform.load(folder / TRANSFORM), _estimator(folder, len(schema.classes)))
+
+
+def _estimator(folder: Path, classes: int) -> Any:
+    if (folder / NETWORK).exists():
+        return ExportedNetwork.load(folder / NETWORK, classes)
     with (folder / ESTIMATOR).open("rb") as file:
-        estimator = pickle.load(file)
-    return Model(TableSchema.load(folder / SCHEMA), FeatureTransform.load(folder / TRANSFORM), estimator)
+        return pickle.load(file)
