@@ -6,8 +6,9 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn, ParamSpec, TypeVar
 
 from kfp_lifecycle.components.shared.errors import LifecycleError, StorageError, redact
 from kfp_lifecycle.components.shared.outputs import remove, storage_problem
@@ -32,7 +33,7 @@ def step(*, outputs: tuple[str, ...]) -> Callable[[Callable[P, R]], Callable[P, 
 
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+            _log_to_stderr()
             if os.environ.get("_KFP_RUNTIME") == "true":
                 # Before scikit-learn loads OpenMP: its threads would otherwise spin while they wait for each
                 # other, which takes boosting from 10 s to over 70 s where other processes share the cores.
@@ -55,6 +56,33 @@ def step(*, outputs: tuple[str, ...]) -> Callable[[Callable[P, R]], Callable[P, 
     return decorate
 
 
+@contextmanager
+def entry_point() -> Iterator[None]:
+    """For the whole of a program that is started by itself (``python -m …``): it ends as a step does.
+
+    A declared error is printed as one line, without a traceback and without credentials, and ends the
+    process with code 1. All log lines go to standard error.
+    """
+    _log_to_stderr()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        yield
+    except BaseException as error:
+        if (declared := _declared(error)) is None:
+            raise
+        _end(declared)
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+
+
+def _end(declared: BaseException) -> NoReturn:
+    sys.stdout.flush()
+    print(f"ERROR {type(declared).__name__}: {redact(str(declared))}", file=sys.stderr, flush=True)
+    raise SystemExit(1) from None
+
+
 def _fail(error: BaseException) -> R:  # type: ignore[type-var]
     """Raises ``error`` as its reader needs it: one line in a step's log, an exception in Python."""
     declared = _declared(error)
@@ -62,9 +90,7 @@ def _fail(error: BaseException) -> R:  # type: ignore[type-var]
         raise error
     if os.environ.get("_KFP_RUNTIME") != "true":
         raise declared from (error if declared is not error else None)
-    sys.stdout.flush()
-    print(f"ERROR {type(declared).__name__}: {redact(str(declared))}", file=sys.stderr, flush=True)
-    raise SystemExit(1) from None
+    _end(declared)
 
 
 def _declared(error: BaseException) -> BaseException | None:

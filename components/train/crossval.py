@@ -1,6 +1,7 @@
 """Cross-validation: every fold fits its own transform and estimator, and is judged on rows of others."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,10 @@ from kfp_lifecycle.components.shared.inference.predict import (
     predict_probabilities,
     predict_values,
 )
+from kfp_lifecycle.components.shared.inference.schema import TableSchema
+from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
 from kfp_lifecycle.components.shared.scores import MAIN_METRIC, scores
-from kfp_lifecycle.components.train.fitting import Recipe, estimator_errors, fit_on, fit_transform
+from kfp_lifecycle.components.train.fitting import Recipe, Rows, estimator_errors, fit_on, fit_transform
 from kfp_lifecycle.components.train.folds import Fold
 
 log = logging.getLogger(__name__)
@@ -42,11 +45,65 @@ class CrossValidation:
     def summary(self) -> dict[str, float]:
         """``cv_<metric>_mean`` and ``cv_<metric>_std``, the sample standard deviation over the folds."""
         values: dict[str, float] = {}
-        for name in dict.fromkeys(name for fold in self.folds for name in fold):
-            each = [fold[name] for fold in self.folds if name in fold]
+        for name, each in _by_metric(self.folds).items():
             values[f"cv_{name}_mean"] = float(np.mean(each))
             values[f"cv_{name}_std"] = float(np.std(each, ddof=1)) if len(each) > 1 else 0.0
         return values
+
+
+def means(folds: Iterable[dict[str, float]]) -> dict[str, float]:
+    """The mean of each metric over the folds that define it."""
+    return {name: float(np.mean(each)) for name, each in _by_metric(folds).items()}
+
+
+def _by_metric(folds: Iterable[dict[str, float]]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for fold in folds:
+        for name, value in fold.items():
+            found.setdefault(name, []).append(value)
+    return found
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """What a fold is fitted and judged on, with the features of its own transform.
+
+    Args:
+        rows: The prepared rows that it is fitted on, ``n`` of them, or what reads them.
+        y: Their class positions, or the target's values, shape ``(n,)``.
+        features: Their features, shape ``(n, features)``.
+        truth: As ``y``, of the ``m`` rows that it is judged on.
+        judged: Their features, shape ``(m, features)``.
+    """
+
+    rows: Rows
+    y: npt.NDArray[Any]
+    features: Floats
+    truth: npt.NDArray[Any]
+    judged: Floats
+
+
+def fold_data(
+    plan: FeatureTransform, schema: TableSchema, rows: pl.DataFrame, y: npt.NDArray[Any], fold: Fold
+) -> FoldData:
+    """Fits the fold's own transform on the rows that it fits on, and makes the features of both sides."""
+    transform, fitted = clone(plan), rows[fold.fit]
+    features = fit_transform(transform, fitted, schema)
+    judged = np.asarray(transform.transform(rows[fold.judge]), dtype=np.float64)
+    return FoldData(fitted, y[fold.fit], features, y[fold.judge], judged)
+
+
+def judge(recipe: Recipe, data: FoldData) -> tuple[Floats, Floats, dict[str, float]]:
+    """Fits the recipe's estimator on a fold: its predictions and probabilities of the judged rows, metrics.
+
+    Raises:
+        EstimatorError: As :func:`cross_validate`.
+    """
+    schema = recipe.schema
+    estimator = fit_on(recipe, data.rows, data.y, data.features)
+    predicted, probabilities = predict(recipe, estimator, data.judged)
+    found = scores(schema.task, data.truth, predicted, probabilities, schema.classes, schema.positive_class)
+    return predicted, probabilities, found
 
 
 def cross_validate(
@@ -66,12 +123,9 @@ def cross_validate(
     schema = recipe.schema
     result = CrossValidation([], np.full(len(y), np.nan), np.full((len(y), len(schema.classes)), np.nan))
     for number, fold in enumerate(folds):
-        predicted, probabilities = _judge(recipe, rows, y, fold)
+        predicted, probabilities, found = judge(recipe, fold_data(recipe.plan, schema, rows, y, fold))
         result.predictions[fold.judge] = predicted
         result.probabilities[fold.judge] = probabilities
-        found = scores(
-            schema.task, y[fold.judge], predicted, probabilities, schema.classes, schema.positive_class
-        )
         result.folds.append(found)
         main = MAIN_METRIC[schema.task]
         log.info(
@@ -80,15 +134,6 @@ def cross_validate(
             f"{found[main]:.4f}" if main in found else "not defined",
         )
     return result
-
-
-def _judge(recipe: Recipe, rows: pl.DataFrame, y: npt.NDArray[Any], fold: Fold) -> tuple[Floats, Floats]:
-    transform = clone(recipe.plan)
-    fitted_rows = rows[fold.fit]
-    features = fit_transform(transform, fitted_rows, recipe.schema)
-    estimator = fit_on(recipe, fitted_rows, y[fold.fit], features)
-    judged = np.asarray(transform.transform(rows[fold.judge]), dtype=np.float64)
-    return predict(recipe, estimator, judged)
 
 
 def predict(recipe: Recipe, estimator: Any, features: Floats) -> tuple[Floats, Floats]:

@@ -8,7 +8,7 @@ and the number of iterations found is what all rows are then fitted with. Others
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,8 @@ from kfp_lifecycle.components.train.weights import ClassWeight, row_weights
 log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
+#: Prepared rows, or what reads them: early stopping alone looks at them.
+Rows = pl.DataFrame | Callable[[], pl.DataFrame]
 
 #: From this many rows HistGradientBoosting's ``early_stopping="auto"`` stops early (scikit-learn's rule).
 AUTO_STOP_ROWS = 10_000
@@ -77,12 +79,13 @@ def check_early_stopping(recipe: Recipe) -> None:
     )
 
 
-def fit_on(recipe: Recipe, rows: pl.DataFrame, y: npt.NDArray[Any], features: Floats) -> Any:
+def fit_on(recipe: Recipe, rows: Rows, y: npt.NDArray[Any], features: Floats) -> Any:
     """The estimator, fitted on all the rows.
 
     Args:
         recipe: What to fit.
-        rows: Prepared rows, ``n`` of them; early stopping holds some out and refits the transform without.
+        rows: Prepared rows, ``n`` of them, or a function that reads them; early stopping holds some out and
+            refits the transform without.
         y: Class positions, or the target's values, shape ``(n,)``.
         features: The rows' features, shape ``(n, features)``.
 
@@ -92,7 +95,7 @@ def fit_on(recipe: Recipe, rows: pl.DataFrame, y: npt.NDArray[Any], features: Fl
     """
     estimator = clone(recipe.estimator)
     if _takes_validation_rows(estimator) and _stops(estimator, len(y)):
-        iterations = _iterations(recipe, rows, y)
+        iterations = _iterations(recipe, rows() if callable(rows) else rows, y)
         log.info("early stopping: %d iterations", iterations)
         estimator.set_params(max_iter=iterations, early_stopping=False)
     more = {"sample_weight": row_weights(recipe.weight, y)} if recipe.weigh_rows else {}
