@@ -14,3 +14,4 @@ def image(name: str) -> str:
 
 
 CORE_IMAGE = image("core")
+TORCH_IMAGE = image("torch")

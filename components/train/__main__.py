@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kfp_lifecycle.components.shared.errors import ParameterError
+from kfp_lifecycle.components.shared.flags import hyperparameters
 from kfp_lifecycle.components.shared.parameters import json_object
 from kfp_lifecycle.components.shared.step import entry_point
 
@@ -43,26 +43,6 @@ def arguments() -> argparse.ArgumentParser:
         "--mlflow_parent_run", default="", metavar="ID", help="MLflow run to nest this trial in"
     )
     return parser
-
-
-def hyperparameters(rest: Sequence[str]) -> dict[str, str]:
-    """Name to text, from ``--name=value`` or ``--name value``.
-
-    Raises:
-        ParameterError: Something is neither, or is given twice.
-    """
-    found: dict[str, str] = {}
-    words = iter(rest)
-    for word in words:
-        name, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or not name:
-            raise ParameterError(f"{word!r} is no flag.", "Write hyperparameters as --name=value.")
-        if not equals and (value := next(words, "")) == "":
-            raise ParameterError(f"The flag {word!r} has no value.", "Write hyperparameters as --name=value.")
-        if name in found:
-            raise ParameterError(f"The flag '--{name}' is given twice.", "Give it once.")
-        found[name] = value
-    return found
 
 
 def main(words: Sequence[str] | None = None) -> None:
