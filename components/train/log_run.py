@@ -21,6 +21,7 @@ from mlflow.tracking import MlflowClient
 
 from kfp_lifecycle.components.shared.errors import StorageError, redact
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
+from kfp_lifecycle.components.shared.model_format import library_version
 from kfp_lifecycle.components.shared.outputs import storage_problem
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,18 @@ MODEL_NAME = "model"
 
 #: MLflow's limits: entries in one request, characters of a parameter's value, of a dataset's digest.
 _BATCH, _VALUE, _DIGEST = 100, 6000, 36
+
+
+def run_tags(schema: TableSchema, estimator: str) -> dict[str, str]:
+    """The tags of a training run and of its logged model: what was trained on what, by which version."""
+    return {
+        "kfp_lifecycle.version": library_version(),
+        "kfp_lifecycle.task": schema.task,
+        "kfp_lifecycle.target": schema.target,
+        "kfp_lifecycle.estimator": estimator,
+        "kfp_lifecycle.source_uri": schema.source_uri,
+        "kfp_lifecycle.source_digest": schema.source_digest,
+    }
 
 
 def log_parameters(client: MlflowClient, run_id: str, parameters: Mapping[str, Mapping[str, Any]]) -> None:

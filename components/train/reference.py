@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from kfp_lifecycle.components.shared.inference.columns import PREDICTION, probability_column
 from kfp_lifecycle.components.shared.inference.labels import own_labels
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, TableSchema
 from kfp_lifecycle.components.shared.model_format import OUT_OF_FOLD
@@ -30,19 +31,26 @@ def reference_rows(
     positions = np.sort(np.random.default_rng(seed).choice(pool, min(count, len(pool)), replace=False))
     columns = [column.name for column in schema.columns if column.role != "key"]
     sample = rows[positions].select(*columns, ROW_HASH)
-    return sample.with_columns(_predictions(found, schema, positions)), positions
+    predicted = out_of_fold(found.predictions[positions], found.probabilities[positions], schema)
+    return sample.with_columns(predicted), positions
 
 
-def _predictions(
-    found: CrossValidation, schema: TableSchema, positions: npt.NDArray[np.intp]
+def out_of_fold(
+    predictions: npt.NDArray[np.float64], probabilities: npt.NDArray[np.float64], schema: TableSchema
 ) -> list[pl.Series]:
-    predicted = found.predictions[positions]
+    """The columns of a prediction for the reference sample, null where it is NaN.
+
+    Args:
+        predictions: Class positions (as floats) or values, shape ``(n,)``.
+        probabilities: Shape ``(n, classes)``; for regression ``(n, 0)``.
+        schema: The schema.
+    """
     if schema.task == "regression":
-        return [pl.Series(f"{OUT_OF_FOLD}prediction", predicted).fill_nan(None)]
+        return [pl.Series(f"{OUT_OF_FOLD}{PREDICTION}", predictions).fill_nan(None)]
     labels = pl.Series(own_labels(schema).tolist())
-    codes = pl.Series(predicted).fill_nan(None).cast(pl.UInt32)
-    series = [labels.gather(codes).alias(f"{OUT_OF_FOLD}prediction")]
+    codes = pl.Series(predictions).fill_nan(None).cast(pl.UInt32)
+    series = [labels.gather(codes).alias(f"{OUT_OF_FOLD}{PREDICTION}")]
     for code, label in enumerate(schema.classes):
-        values = pl.Series(found.probabilities[positions, code]).fill_nan(None)
-        series.append(values.alias(f"{OUT_OF_FOLD}probability_{label}"))
+        values = pl.Series(probabilities[:, code]).fill_nan(None)
+        series.append(values.alias(f"{OUT_OF_FOLD}{probability_column(label)}"))
     return series

@@ -16,14 +16,20 @@ from kfp_lifecycle.components.shared.errors import ParameterError, SchemaError
 from kfp_lifecycle.components.shared.inference.labels import label_codes
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, TableSchema
 from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
-from kfp_lifecycle.components.shared.model_format import library_version, save_model
+from kfp_lifecycle.components.shared.model_format import save_model
 from kfp_lifecycle.components.shared.outputs import whole_folder
 from kfp_lifecycle.components.shared.tracking import tracked_run
 from kfp_lifecycle.components.train.crossval import CrossValidation, cross_validate, predict
 from kfp_lifecycle.components.train.estimators import AUTO, build_estimator, json_parameters
 from kfp_lifecycle.components.train.fitting import Recipe, check_early_stopping, fit_on
 from kfp_lifecycle.components.train.folds import make_folds
-from kfp_lifecycle.components.train.log_run import log_dataset, log_metrics, log_model, log_parameters
+from kfp_lifecycle.components.train.log_run import (
+    log_dataset,
+    log_metrics,
+    log_model,
+    log_parameters,
+    run_tags,
+)
 from kfp_lifecycle.components.train.reference import reference_rows
 from kfp_lifecycle.components.train.weights import parse_class_weight, set_class_weight, weights_by_code
 
@@ -106,7 +112,7 @@ def train_model(inputs: TrainingInputs, model: Path, options: TrainingOptions) -
     recipe = make_recipe(options, schema, FeatureTransform.load(inputs.plan))
     transform = FeatureTransform.load(inputs.transform)
     parameters = _parameters(schema, transform, options, recipe)
-    tags = _tags(schema, recipe.path)
+    tags = run_tags(schema, recipe.path)
     with tracked_run(options.experiment, options.run_name, tags) as run_id:
         client = MlflowClient()
         log_parameters(client, run_id, parameters)
@@ -198,17 +204,6 @@ def _parameters(
         "featurize": transform.plan["parameters"],
         "train": {**asdict(options), "estimator": recipe.path},
         "estimator": json_parameters(recipe.estimator),
-    }
-
-
-def _tags(schema: TableSchema, estimator: str) -> dict[str, str]:
-    return {
-        "kfp_lifecycle.version": library_version(),
-        "kfp_lifecycle.task": schema.task,
-        "kfp_lifecycle.target": schema.target,
-        "kfp_lifecycle.estimator": estimator,
-        "kfp_lifecycle.source_uri": schema.source_uri,
-        "kfp_lifecycle.source_digest": schema.source_digest,
     }
 
 
