@@ -202,7 +202,8 @@ def _target(table: pl.LazyFrame, schema: TableSchema) -> npt.NDArray[Any]:
     y = values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
     if wrong := int((~np.isfinite(y)).sum()):
         raise TargetError(
-            f"The target {schema.target!r} is missing or infinite in {wrong:,} rows.", "Drop these rows first."
+            f"The target {schema.target!r} is missing or infinite in {wrong:,} rows.",
+            "Drop these rows first.",
         )
     return y
 
@@ -220,9 +221,7 @@ def _sides(
     return pl.DataFrame({_SIDE: side, _Y: y, _AT: np.arange(len(y), dtype=np.int64)})
 
 
-def _hold_out(
-    table: pl.LazyFrame, y: npt.NDArray[Any], schema: TableSchema, share: float, seed: int
-) -> Fold:
+def _hold_out(table: pl.LazyFrame, y: npt.NDArray[Any], schema: TableSchema, share: float, seed: int) -> Fold:
     needed = [schema.split.column] if schema.split.column else []
     columns = table.select(*needed, ROW_HASH).collect(engine="streaming")
     try:
