@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kfp_lifecycle.components.shared.errors import EstimatorError
-from kfp_lifecycle.components.train_gpu.batches import Batches
+from kfp_lifecycle.components.train_gpu.batch import Batches
 from kfp_lifecycle.components.train_gpu.checkpoint import Checkpoints
 from kfp_lifecycle.components.train_gpu.device import Device
 from kfp_lifecycle.components.train_gpu.distributed import Group

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kfp_lifecycle.components.train_gpu.batches import Batches
+from kfp_lifecycle.components.train_gpu.batch import Batches
 from kfp_lifecycle.components.train_gpu.distributed import Group
 
 #: A column that spreads less than this part of its mean is constant to float32.
