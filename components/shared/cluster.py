@@ -1,0 +1,403 @@
+"""Kubernetes for steps: objects of the kinds that Katib and the Trainer watch, and their pods.
+
+A step in a pod acts as its service account; elsewhere the kube config says where and who. What fails for a
+moment (too many requests, a server that restarts, a dropped connection) is tried again with growing waits.
+"""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import urllib3
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
+from kubernetes.config.incluster_config import load_incluster_config
+
+from kfp_lifecycle.components.shared.cancel import Cancelled, cancellable
+from kfp_lifecycle.components.shared.cluster_errors import (
+    AlreadyThere,
+    NotInstalled,
+    declared,
+    not_allowed,
+    refusal,
+    wait_before,
+)
+from kfp_lifecycle.components.shared.errors import ClusterError, redact
+
+__all__ = [
+    "AlreadyThere",
+    "Cancelled",
+    "Cluster",
+    "Event",
+    "Kind",
+    "NotInstalled",
+    "Objects",
+    "cancellable",
+    "connect",
+]
+
+log = logging.getLogger(__name__)
+
+#: For how long a call is tried, in seconds.
+DEADLINE_S = 60.0
+_TIMEOUT_S = (10, 60)
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_PAGE = 500
+#: Objects, each as the dict that its YAML is.
+Found = list[dict[str, Any]]
+#: Errors of the way to the server, and its answers.
+_ERRORS = (ApiException, urllib3.exceptions.HTTPError, OSError)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of object.
+
+    Args:
+        name: Such as ``Experiment``.
+        group: Its API group; empty for Kubernetes' core.
+        version: Of the group, such as ``v1beta1``.
+        plural: As its URL has it.
+        installs: What brings it into a cluster; empty for Kubernetes' own.
+    """
+
+    name: str
+    group: str
+    version: str
+    plural: str
+    installs: str = ""
+
+    @property
+    def api_version(self) -> str:
+        """``group/version``, as objects say it."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def resource(self) -> str:
+        """``plural.group``, as RBAC and ``kubectl`` say it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+POD = Kind("Pod", "", "v1", "pods")
+EVENT = Kind("Event", "", "v1", "events")
+
+
+class Event(NamedTuple):
+    """A change of an object: ``ADDED``, ``MODIFIED`` or ``DELETED``, and the object."""
+
+    type: str
+    object: dict[str, Any]
+
+
+def connect(namespace: str = "") -> "Cluster":
+    """The cluster that this process is in, else the one of the kube config's current context.
+
+    Args:
+        namespace: The namespace to work in; empty is the pod's own, or the context's, or ``default``.
+
+    Raises:
+        ClusterError: There is neither a service account nor a kube config.
+    """
+    configuration = Configuration()
+    try:
+        if os.environ.get("KUBERNETES_SERVICE_HOST"):
+            load_incluster_config(configuration)
+            own = (_ACCOUNT / "namespace").read_text().strip()
+        else:
+            file = os.environ.get("KUBECONFIG") or None  # the client has read it when it was imported
+            load_kube_config(file, client_configuration=configuration)
+            own = list_kube_config_contexts(file)[1]["context"].get("namespace", "")
+    except (ConfigException, OSError, KeyError, TypeError) as error:
+        raise ClusterError(
+            f"There is no way to a Kubernetes cluster from here: {redact(str(error)).rstrip('.')}.",
+            "Run this as a step on the cluster, or set KUBECONFIG.",
+        ) from error
+    configuration.retries = False  # Cluster tries again itself, and knows what may be tried twice
+    return Cluster(ApiClient(configuration), namespace or own or "default")
+
+
+class Cluster:
+    """A cluster, and the namespace in it to work in.
+
+    Args:
+        client: A client with credentials.
+        namespace: The namespace.
+    """
+
+    def __init__(self, client: ApiClient, namespace: str) -> None:
+        self.client, self.namespace = client, namespace
+
+    @property
+    def host(self) -> str:
+        """URL of the API server."""
+        return str(self.client.configuration.host)
+
+    def objects(self, kind: Kind) -> "Objects":
+        """The namespace's objects of a kind."""
+        return Objects(self, kind)
+
+    def require(self, kind: Kind, *verbs: str) -> None:
+        """Asks whether this account has rights, before anything is begun that needs them later.
+
+        Raises:
+            ClusterError: It lacks one; names verb, resource and account.
+        """
+        for verb in verbs:
+            asked = {"namespace": self.namespace, "verb": verb, "group": kind.group, "resource": kind.plural}
+            answer = self._ask("authorization", "SelfSubjectAccessReview", {"resourceAttributes": asked})
+            if answer is not None and not answer.get("status", {}).get("allowed", True):
+                raise not_allowed(verb, f"{kind.resource} in namespace {self.namespace!r}", self.account())
+
+    def account(self) -> str:
+        """Who this is to the cluster, such as ``system:serviceaccount:team:default-editor``."""
+        answer = self._ask("authentication", "SelfSubjectReview") or {}
+        return str(answer.get("status", {}).get("userInfo", {}).get("username") or "this account")
+
+    def namespace_labels(self) -> dict[str, str] | None:
+        """The namespace's labels; None where this account may not look."""
+        try:
+            found = self.call("get", f"/api/v1/namespaces/{self.namespace}", f"namespace {self.namespace!r}")
+        except ClusterError as error:
+            log.info("%s", error.problem)
+            return None
+        return dict(found["metadata"].get("labels") or {})
+
+    def pods(self, selector: str) -> Found:
+        """The pods with these labels (``a=b,c=d``), the earliest first."""
+        found = self.objects(POD).list(selector)
+        return sorted(found, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
+
+    def pod_logs(self, pod: str, container: str = "", *, tail: int = 0, previous: bool = False) -> str:
+        """What a pod's container has printed; empty where it has not started.
+
+        Args:
+            pod: The pod.
+            container: Its container; empty where it has one only.
+            tail: How many of the last lines; 0 is all.
+            previous: Whether of the container before its restart.
+
+        Raises:
+            ClusterError: As :meth:`call` does.
+        """
+        query = [("container", container)] * bool(container) + [("tailLines", str(tail))] * bool(tail)
+        query += [("previous", "true")] * previous
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
+        try:
+            return str(self.call("get", path, f"pods/log {pod!r}{self._where()}", query=query, answer="str"))
+        except (_Waiting, _NotThere):
+            return ""
+
+    def call(
+        self,
+        verb: str,
+        path: str,
+        what: str,
+        *,
+        body: Any = None,
+        query: list[tuple[str, str]] | None = None,
+        kind: Kind | None = None,
+        answer: str = "object",
+    ) -> Any:
+        """One request, tried again while it may help.
+
+        Args:
+            verb: As RBAC calls it: ``get``, ``list``, ``create``, ``patch`` (a JSON merge patch), ``delete``.
+            path: Path of the URL.
+            what: What it is about, for messages.
+            body: What to send.
+            query: Query of the URL.
+            kind: The kind of object, where it is not Kubernetes' own.
+            answer: ``object`` for JSON, ``str`` for text, ``stream`` for a response that is still open.
+
+        Raises:
+            AlreadyThere: An object of the name is there.
+            NotInstalled: The cluster does not know the kind.
+            ClusterError: It refuses, or cannot be reached for :data:`DEADLINE_S` seconds.
+        """
+        deadline, attempt = time.monotonic() + DEADLINE_S, 0
+        while True:
+            try:
+                return self._send(verb, path, body, query, answer)
+            except _ERRORS as error:
+                found, attempt = refusal(error), attempt + 1
+                wait = wait_before(attempt, found)
+                if not found.transient or time.monotonic() + wait > deadline:
+                    if found.status == 404 and found.name and found.about != "namespaces":
+                        raise _NotThere(found.said) from error
+                    if found.status == 400 and path.endswith("/log"):
+                        raise _Waiting from error
+                    installs = kind.installs if kind else ""
+                    raise declared(found, verb, what, self.host, installs) from error
+                log.info("%s %s: %s; another attempt in %.1f s", verb, what, found.said, wait)
+                time.sleep(wait)
+
+    def _send(self, verb: str, path: str, body: Any, query: list[tuple[str, str]] | None, answer: str) -> Any:
+        method = {"create": "POST", "patch": "PATCH", "delete": "DELETE"}.get(verb, "GET")
+        headers = {"Accept": "*/*" if answer == "str" else "application/json"}
+        headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        return self.client.call_api(
+            path,
+            method,
+            query_params=query or [],
+            header_params=headers,
+            body=body,
+            response_type=answer if answer != "stream" else None,
+            auth_settings=["BearerToken"],
+            _return_http_data_only=True,
+            _preload_content=answer != "stream",
+            _request_timeout=_TIMEOUT_S,
+        )
+
+    def _ask(self, group: str, kind: str, spec: Any = None) -> dict[str, Any] | None:
+        """The answer to a question about oneself; None from a cluster that does not answer it."""
+        review = {"apiVersion": f"{group}.k8s.io/v1", "kind": kind, **({"spec": spec} if spec else {})}
+        try:
+            path = f"/apis/{review['apiVersion']}/{kind.lower()}s"
+            return dict(self.call("create", path, kind, body=review))
+        except (ClusterError, _NotThere) as error:
+            log.info("%s: %s", kind, error)
+            return None
+
+    def _where(self) -> str:
+        return f" in namespace {self.namespace!r}"
+
+
+class Objects:
+    """The objects of one kind in a cluster's namespace, each as the dict that its YAML is.
+
+    Every method raises ``ClusterError`` as :meth:`Cluster.call` does.
+
+    Args:
+        cluster: The cluster.
+        kind: The kind.
+    """
+
+    def __init__(self, cluster: Cluster, kind: Kind) -> None:
+        self.cluster, self.kind = cluster, kind
+        root = f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.version}"
+        self._path = f"{root}/namespaces/{cluster.namespace}/{kind.plural}"
+
+    def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Makes an object and gives it back. It must have a name, so that no second attempt makes another.
+
+        Raises:
+            AlreadyThere: One of the name is there.
+        """
+        name = body["metadata"]["name"]
+        return dict(self._call("create", self._path, name, body=dict(body)))
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        """The object of the name; None where there is none."""
+        try:
+            return dict(self._call("get", f"{self._path}/{name}", name))
+        except _NotThere:
+            return None
+
+    def list(self, selector: str = "") -> Found:
+        """The objects with these labels (``a=b,c=d``); all of them where no label is given."""
+        return self._list(selector)[0]
+
+    def patch(self, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Changes an object by a JSON merge patch (RFC 7396) and gives it back."""
+        try:
+            return dict(self._call("patch", f"{self._path}/{name}", name, body=dict(changes)))
+        except _NotThere as error:
+            raise ClusterError(f"There is no {self._what(name)}.", "It was deleted meanwhile.") from error
+
+    def delete(self, name: str) -> bool:
+        """Deletes an object and, in the background, what it owns; False where it was not there."""
+        try:
+            self._call("delete", f"{self._path}/{name}", name, query=[("propagationPolicy", "Background")])
+        except _NotThere:
+            return False
+        return True
+
+    def gone(self, name: str, timeout_s: float) -> bool:
+        """Waits until an object that is being deleted is no more; False where it still is after the time."""
+        deadline = time.monotonic() + timeout_s
+        while self.get(name) is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(min(1.0, max(0.05, timeout_s / 20)))
+        return True
+
+    def watch(self, selector: str = "", *, name: str = "", timeout_s: float) -> Iterator[Event]:
+        """The objects as they are (``ADDED`` each), and then each change, for ``timeout_s`` seconds.
+
+        A stream that breaks off is taken up where it was; where the server no longer knows that place, all
+        objects come once more.
+
+        Args:
+            selector: Labels of the objects; empty is all.
+            name: One object only; empty is all.
+            timeout_s: How long to watch.
+        """
+        deadline, version = time.monotonic() + timeout_s, ""
+        while (left := deadline - time.monotonic()) > 0:
+            if not version:
+                found, version = self._list(selector, name)
+                yield from (Event("ADDED", item) for item in found)
+            try:
+                for event in self._stream(selector, name, version, left):
+                    if event.type == "ERROR":  # 410 Gone: the place is no longer known
+                        version = ""
+                        break
+                    version = event.object["metadata"]["resourceVersion"]
+                    if event.type != "BOOKMARK":
+                        yield event
+            except _ERRORS as error:
+                log.info("watching %s: %s; looking again", self.kind.resource, refusal(error).said)
+                time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
+
+    def _stream(self, selector: str, name: str, version: str, timeout_s: float) -> Iterator[Event]:
+        query = [*_query(selector, name), ("watch", "true"), ("resourceVersion", version)]
+        # The server is to end it before the client's patience does.
+        seconds = max(1, min(int(timeout_s), _TIMEOUT_S[1] - 10))
+        query += [("timeoutSeconds", str(seconds)), ("allowWatchBookmarks", "true")]
+        response = self._call("watch", self._path, "", query=query, answer="stream")
+        rest, deadline = b"", time.monotonic() + timeout_s
+        try:
+            for piece in response.stream(None):
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from (Event(**json.loads(line)) for line in lines if line.strip())
+                if time.monotonic() > deadline:
+                    return
+        finally:
+            response.close()
+
+    def _list(self, selector: str, name: str = "") -> tuple[Found, str]:
+        items: Found = []
+        more = ""
+        while True:
+            query = [*_query(selector, name), ("limit", str(_PAGE)), *([("continue", more)] if more else [])]
+            page = self._call("list", self._path, "", query=query)
+            items += page["items"]
+            more = page["metadata"].get("continue", "")
+            if not more:
+                return items, page["metadata"]["resourceVersion"]
+
+    def _call(self, verb: str, path: str, name: str, **more: Any) -> Any:
+        return self.cluster.call(verb, path, self._what(name), kind=self.kind, **more)
+
+    def _what(self, name: str) -> str:
+        named = f" {name!r}" if name else ""
+        return f"{self.kind.resource}{named} in namespace {self.cluster.namespace!r}"
+
+
+class _NotThere(Exception):  # noqa: N818
+    """There is no object of the name."""
+
+
+class _Waiting(Exception):  # noqa: N818
+    """The container has no log yet."""
+
+
+def _query(selector: str, name: str) -> list[tuple[str, str]]:
+    fields = [("fieldSelector", f"metadata.name={name}")] if name else []
+    return [("labelSelector", selector), *fields] if selector else fields
