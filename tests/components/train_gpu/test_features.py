@@ -209,7 +209,7 @@ def test_one_row_of_a_regression_can_be_fitted_on_and_not_held_out(tmp_path: Pat
     one = prepared(pl.DataFrame({"x": [1.0], "y": [2.0]}), "y", "regression")
     tables, _ = made(one, tmp_path / "fit", share=0)
     assert tables.fit_rows == 1
-    with pytest.raises(SplitError, match="there are 1 rows. Set validation_share to 0"):
+    with pytest.raises(SplitError, match=r"there are 1 rows. Set validation_share to 0"):
         made(one, tmp_path / "judge")
 
 
