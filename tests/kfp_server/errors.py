@@ -6,7 +6,7 @@ from typing import Any
 HTTP = {3: 400, 5: 404, 6: 409, 7: 403, 9: 400, 10: 409, 12: 501, 13: 500, 14: 503, 16: 401}
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """What the server answers with instead of what was asked for.
 
     Args:
@@ -36,29 +36,29 @@ class Refused(Exception):
         return {"error": self.message, **body} if with_error else body
 
 
-def invalid(message: str) -> Refused:
-    return Refused(3, message)
+def invalid(message: str) -> RefusedError:
+    return RefusedError(3, message)
 
 
-def not_found(kind: str, name: str) -> Refused:
-    return Refused(5, f"Failed to get {kind} {name}: ResourceNotFoundError: {kind} {name} not found")
+def not_found(kind: str, name: str) -> RefusedError:
+    return RefusedError(5, f"Failed to get {kind} {name}: ResourceNotFoundError: {kind} {name} not found")
 
 
-def exists(kind: str, name: str) -> Refused:
-    return Refused(
+def exists(kind: str, name: str) -> RefusedError:
+    return RefusedError(
         6,
         f"Failed to create a new {kind}: Already exist error: Failed to create a new {kind}. "
         f"The name {name} already exists. Please specify a new name",
     )
 
 
-def unauthenticated() -> Refused:
+def unauthenticated() -> RefusedError:
     said = "Request header error: there is no user identity header."
-    return Refused(16, f"Failed to authorize the request: Unauthenticated: {said}: {said}")
+    return RefusedError(16, f"Failed to authorize the request: Unauthenticated: {said}: {said}")
 
 
-def denied(user: str, verb: str, resource: str, namespace: str) -> Refused:
-    return Refused(
+def denied(user: str, verb: str, resource: str, namespace: str) -> RefusedError:
+    return RefusedError(
         7,
         f"Failed to authorize with API: PermissionDenied: User '{user}' is not authorized with reason:  "
         f"(request: &ResourceAttributes{{Namespace:{namespace},Verb:{verb},Group:pipelines.kubeflow.org,"

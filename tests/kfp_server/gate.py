@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 
-from tests.kfp_server.errors import Refused, denied, unauthenticated
+from tests.kfp_server.errors import RefusedError, denied, unauthenticated
 
 
-class LoginPage(Exception):
+class LoginPageError(Exception):
     """The proxy in front sends whoever has not logged in to its login page."""
 
 
@@ -48,7 +48,7 @@ class Gate:
                     return self.cookies[f"{name}={morsel.value}"]
         if not self.required:
             return "anonymous"
-        raise LoginPage if self.login_page else unauthenticated()
+        raise LoginPageError if self.login_page else unauthenticated()
 
     def admit(self, user: str, *, token: str = "", cookie: str = "") -> None:
         """Lets a user in with a token or a cookie (``name=value``), and nobody without one."""
@@ -68,6 +68,6 @@ class Gate:
             raise denied(user, verb, resource, namespace)
 
 
-def as_upload(refused: Refused) -> Refused:
+def as_upload(refused: RefusedError) -> RefusedError:
     """The upload endpoints answer 400 for what all others answer 401 and 403 for."""
-    return Refused(3, refused.message) if refused.code in (7, 16) else refused
+    return RefusedError(3, refused.message) if refused.code in (7, 16) else refused

@@ -8,7 +8,7 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from tests.kfp_server.errors import Refused, invalid
+from tests.kfp_server.errors import RefusedError, invalid
 
 Spec = dict[str, Any]
 
@@ -96,7 +96,7 @@ def check_spec(spec: Spec, unknown: Iterable[str]) -> None:
         raise _bad("pipeline has no root dag")
 
 
-def _bad(why: str) -> Refused:
+def _bad(why: str) -> RefusedError:
     return invalid(
         "Failed to create a pipeline version due to template creation error: "
         f"InvalidInputError: invalid v2 pipeline spec: {why}"
@@ -184,7 +184,7 @@ def check_cron(text: str) -> None:
                 raise _cron(f"{part} is not in the range {low} to {high}")
 
 
-def _cron(why: str) -> Refused:
+def _cron(why: str) -> RefusedError:
     return invalid(
         "Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron). Error: " + why
     )

@@ -128,8 +128,7 @@ class RunState:
     def as_wire(self) -> Spec:
         """The run with its details, as the API shows it."""
         details = [self._detail(node) for node in self._nodes.values()]
-        found = {**self.wire, "run_details": {"task_details": details}} if details else dict(self.wire)
-        return found
+        return {**self.wire, "run_details": {"task_details": details}} if details else dict(self.wire)
 
     def _reach(self, state: str, ended: bool = False) -> None:
         now = self._clock()

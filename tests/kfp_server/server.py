@@ -16,9 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tests.kfp_server.errors import Refused
+from tests.kfp_server.errors import RefusedError
 from tests.kfp_server.faults import Faults, Kind
-from tests.kfp_server.gate import Gate, LoginPage, as_upload
+from tests.kfp_server.gate import Gate, LoginPageError, as_upload
 from tests.kfp_server.routes import API, ROUTES, Request, Route
 from tests.kfp_server.state import State
 
@@ -137,7 +137,7 @@ class _Server(ThreadingHTTPServer):
         """A client that goes away, or does not trust the certificate, is no news."""
 
 
-class _Dropped(Exception):
+class _DroppedError(Exception):
     """The connection is to go down without an answer."""
 
 
@@ -156,26 +156,26 @@ class _Handler(BaseHTTPRequestHandler):
         status = 0
         try:
             status = self._answer(line, body, faults)
-        except _Dropped:
+        except _DroppedError:
             self.close_connection = True
             with contextlib.suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
         finally:
             owner.seen.append(Seen(self.command, self.path, dict(self.headers), status))
 
-    do_GET = do_POST = do_DELETE = do_PATCH = handle_request
+    do_GET = do_POST = do_DELETE = do_PATCH = handle_request  # noqa: N815
 
     def _answer(self, line: str, body: bytes, faults: dict[Kind, Any]) -> int:
         if Kind.DELAY in faults:
             time.sleep(faults[Kind.DELAY].seconds)
         if Kind.DROP_BEFORE in faults:
-            raise _Dropped
+            raise _DroppedError
         if Kind.ANSWER in faults:
             fault = faults[Kind.ANSWER]
             return self._send(fault.status, fault.body or "upstream connect error", fault.headers)
         status, answer = self._act(line, body)
         if Kind.DROP_AFTER in faults:
-            raise _Dropped
+            raise _DroppedError
         if status == 302:
             return self._send(302, "<a href>Found</a>", {"Location": "/dex/auth?client_id=kubeflow"})
         return self._send(status, json.dumps(answer), {"Content-Type": "application/json"})
@@ -189,9 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
                 user = owner.gate.user(self.headers)  # type: ignore[arg-type]
                 request = self._request(path, body, user)
                 return 200, route.handler(owner.state, request)
-        except LoginPage:
+        except LoginPageError:
             return 302, {}
-        except Refused as refused:
+        except RefusedError as refused:
             shown = as_upload(refused) if uploading else refused
             return shown.status, shown.body(uploading, owner.version < (2, 6))
 
@@ -205,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif body:
             parsed = _json(body)
         for name in owner.state.unknown_fields & parsed.keys():
-            raise Refused(3, f'proto: (line 1:2): unknown field "{name}"')
+            raise RefusedError(3, f'proto: (line 1:2): unknown field "{name}"')
 
         def allow(verb: str, resource: str, namespace: str) -> None:
             if owner.state.multi_user:
@@ -228,6 +228,12 @@ class _Handler(BaseHTTPRequestHandler):
         return format_datetime(self.server.owner.state.now(), usegmt=True)
 
 
+#: Kubeflow Pipelines 2 answers it too; the client that is generated for 2 does not know it.
+_OLD_HEALTHZ = Route(
+    "GET", "/apis/v1beta1/healthz", lambda state, _: {"multi_user": state.multi_user, "tag_name": "1.8.5"}
+)
+
+
 def _patterns() -> Iterator[tuple[Route, re.Pattern[str]]]:
     for route in ROUTES:
         parts = re.split(r"\{(\w+)\}", route.template)
@@ -240,19 +246,21 @@ _PATTERNS = list(_patterns())
 
 def _find(owner: KfpServer, method: str, path: str) -> tuple[Route, dict[str, str]]:
     path = path.removeprefix(owner.prefix)
+    if path == "/apis/v1beta1/healthz":
+        return _OLD_HEALTHZ, {}
     # Kubeflow Pipelines 1 has none of them.
     if owner.version >= (2,) and path.startswith(API):
         for route, pattern in _PATTERNS:
             if route.method == method and (found := pattern.fullmatch(path)):
                 return route, {key: unquote(value) for key, value in found.groupdict().items()}
-    raise Refused(5, "Not Found")
+    raise RefusedError(5, "Not Found")
 
 
 def _json(body: bytes) -> dict[str, Any]:
     try:
         return dict(json.loads(body))
     except (ValueError, TypeError) as error:
-        raise Refused(3, f"proto: syntax error: {error}") from None
+        raise RefusedError(3, f"proto: syntax error: {error}") from None
 
 
 def _uploaded(kind: str, body: bytes) -> tuple[str, bytes]:
@@ -261,4 +269,4 @@ def _uploaded(kind: str, body: bytes) -> tuple[str, bytes]:
     for part in message.iter_parts():  # type: ignore[attr-defined]
         if part.get_param("name", header="content-disposition") == "uploadfile":
             return part.get_filename() or "", part.get_payload(decode=True)
-    raise Refused(3, "Failed to read pipeline from file")
+    raise RefusedError(3, "Failed to read pipeline from file")

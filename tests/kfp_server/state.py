@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.kfp_server import plays, rules
-from tests.kfp_server.errors import Refused, exists, invalid, not_found
+from tests.kfp_server.errors import RefusedError, exists, invalid, not_found
 from tests.kfp_server.plays import Play
 from tests.kfp_server.run import FINISHED, RunState
 
@@ -110,7 +110,7 @@ class State:
     def delete_pipeline(self, id: str) -> None:  # noqa: A002
         self.pipeline(id)
         if any(version["pipeline_id"] == id for version in self.versions.values()):
-            raise Refused(9, f"Failed to delete pipeline {id} as it still has existing versions")
+            raise RefusedError(9, f"Failed to delete pipeline {id} as it still has existing versions")
         del self.pipelines[id]
 
     def add_version(self, body: Mapping[str, Any]) -> Item:
@@ -190,7 +190,9 @@ class State:
     def retry(self, id: str) -> None:  # noqa: A002
         run = self.run(id)
         if run.state not in ("FAILED", "CANCELED"):
-            raise Refused(10, f"BadRequestError: Workflow must be Failed/Error to retry: {run.state}")
+            raise RefusedError(
+                13, f"Failed to retry run {id} as it does not allow retries"
+            )
         done, again = run.done, self._play(run)(run)
         run.retry(_without(done, run, again))
 
