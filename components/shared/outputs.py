@@ -15,6 +15,7 @@ class OutputArtifact(Protocol):
     """What a step needs of a KFP output artifact: somewhere to write, and metadata to say about it."""
 
     path: str
+    uri: str
     metadata: dict[str, Any]
 
 

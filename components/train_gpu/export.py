@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from kfp_lifecycle.components.shared.errors import EstimatorError
 from kfp_lifecycle.components.shared.inference.files import NETWORK, ONNX
+from kfp_lifecycle.components.shared.inference.network import ExportedNetwork
 from kfp_lifecycle.components.shared.model_format import EstimatorFiles
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,10 @@ class NetworkFiles(EstimatorFiles):
         self._program = export_network(network, layout, path)
         self._path = path
         self._output = PREDICTION if layout.task == "regression" else PROBABILITIES
+
+    def estimator(self, classes: int) -> ExportedNetwork:
+        """What the model will load, without writing it; ``classes`` is 0 for regression."""
+        return ExportedNetwork(self._program.module(), classes)
 
     def write(self, folder: Path) -> None:
         """Writes both files. ONNX has no operator for all that PyTorch has: then it is left out, and said."""
