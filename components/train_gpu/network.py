@@ -38,6 +38,10 @@ class Spec(Protocol):
         """Names of the numeric features."""
 
     @property
+    def codes(self) -> Sequence[str]:
+        """Names of the categories."""
+
+    @property
     def cardinalities(self) -> Sequence[int]:
         """For each category how many codes it has, 0 (unseen) included."""
 
@@ -323,11 +327,16 @@ def network_errors(path: str, doing: str) -> Iterator[None]:
     """Turns what a user's module raises inside the block into an ``EstimatorError`` that names it."""
     try:
         yield
-    except (LifecycleError, torch.OutOfMemoryError):
+    except LifecycleError:
         raise
     except Exception as error:
-        said = " ".join(str(error).split())[:300]
-        raise EstimatorError(
-            f"The network {path} cannot be {doing}: {type(error).__name__}: {said.rstrip('.')}.",
-            "Correct the module, or network_parameters.",
-        ) from error
+        raise network_error(path, doing, error) from error
+
+
+def network_error(path: str, doing: str, error: Exception) -> EstimatorError:
+    """What a user's module raised, as a declared error."""
+    said = " ".join(str(error).split())[:300].rstrip(".")
+    return EstimatorError(
+        f"The network {path} cannot be {doing}: {type(error).__name__}: {said}.",
+        "Correct the module, or network_parameters.",
+    )
