@@ -89,37 +89,28 @@ class Step:
         return re.sub(r"[^\w.]+", "-", self.name)
 
 
-@dataclass
-class RunResult:
-    """A run of a compiled file, while it goes on and afterwards.
+@dataclass(kw_only=True)
+class Run:
+    """A run of a compiled file, here or on a cluster, while it goes on and afterwards.
 
     Args:
-        run_id: Its id: what ``dsl.PIPELINE_JOB_ID_PLACEHOLDER`` and the job's name become in the steps.
+        run_id: Its id: what ``dsl.PIPELINE_JOB_ID_PLACEHOLDER`` becomes in the steps.
         name: The pipeline's or component's name.
-        version: Its version; empty where the file's name does not say one.
-        file: The compiled file.
-        sha256: Digest of that file, hexadecimal.
-        output_dir: Where everything of the run is.
-        parameters: The values that it ran with, defaults included.
-        tracking_uri: The MLflow store that steps see as ``MLFLOW_TRACKING_URI``.
-        state: Where it stands.
+        version: Its version; empty where nothing says one.
+        parameters: The values that it runs with.
         started: When it began, UTC.
+        state: Where it stands.
         seconds: How long it took.
         steps: Its steps, in the order in which they run.
-        outputs: The pipeline's output parameters.
-        notes: What a cluster does with this file and a local run does not.
+        outputs: The pipeline's outputs.
+        notes: What one should know of it.
         error: Why it failed, in a line.
-        signal: The signal that cancelled it; 0 for none.
     """
 
     run_id: str
     name: str
     version: str
-    file: Path
-    sha256: str
-    output_dir: Path
     parameters: dict[str, Any]
-    tracking_uri: str
     started: datetime
     state: State = State.RUNNING
     seconds: float = 0.0
@@ -127,7 +118,6 @@ class RunResult:
     outputs: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     error: str = ""
-    signal: int = 0
 
     @property
     def title(self) -> str:
@@ -135,16 +125,14 @@ class RunResult:
         return f"{self.name} {self.version}".strip()
 
     @property
-    def exit_code(self) -> int:
-        """What a command that ran it exits with: 0, 1, or 128 and the signal (Ctrl-C: 130)."""
-        if self.state is State.CANCELLED:
-            return 128 + (self.signal or signals.SIGINT)
-        return 0 if self.state is State.SUCCEEDED else 1
+    def place(self) -> str:
+        """Where one finds it."""
+        raise NotImplementedError
 
     @property
-    def reports(self) -> list[Path]:
-        """The HTML reports of its steps, in their order."""
-        return [a.report for step in self.steps for a in step.artifacts if a.report is not None]
+    def exit_code(self) -> int:
+        """What a command that waited for it exits with."""
+        return 0 if self.state is State.SUCCEEDED else 1
 
     @property
     def failed_step(self) -> Step | None:
@@ -152,14 +140,57 @@ class RunResult:
         return next((step for step in self.steps if step.state is State.FAILED), None)
 
 
+@dataclass(kw_only=True)
+class RunResult(Run):
+    """A run on this machine.
+
+    Args:
+        file: The compiled file.
+        sha256: Digest of that file, hexadecimal.
+        output_dir: Where everything of the run is.
+        tracking_uri: The MLflow store that steps see as ``MLFLOW_TRACKING_URI``.
+        signal: The signal that cancelled it; 0 for none.
+    """
+
+    file: Path
+    sha256: str
+    output_dir: Path
+    tracking_uri: str
+    signal: int = 0
+
+    @property
+    def place(self) -> str:
+        """Its folder, as one would type it from here."""
+        return shown_path(self.output_dir)
+
+    @property
+    def exit_code(self) -> int:
+        """What a command that ran it exits with: 0, 1, or 128 and the signal (Ctrl-C: 130)."""
+        if self.state is State.CANCELLED:
+            return 128 + (self.signal or signals.SIGINT)
+        return super().exit_code
+
+    @property
+    def reports(self) -> list[Path]:
+        """The HTML reports of its steps, in their order."""
+        return [a.report for step in self.steps for a in step.artifacts if a.report is not None]
+
+
+def shown_path(path: Path) -> str:
+    """``path`` as one would type it from here."""
+    absolute, here = path.absolute(), Path.cwd()
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
+
+
 class EventKind(StrEnum):
-    """What has happened."""
+    """What has happened; ``TROUBLE`` is one with the connection, which nothing of the run is to blame for."""
 
     RUN_STARTED = "run started"
     STEP_STARTED = "step started"
     STEP_RETRIED = "step retried"
     STEP_ENDED = "step ended"
     RUN_ENDED = "run ended"
+    TROUBLE = "trouble"
 
 
 @dataclass(frozen=True)
@@ -170,11 +201,11 @@ class Event:
         kind: What.
         run: The run as it stands now.
         step: The step that it happened to; None for the run itself.
-        text: For a retry, when the next attempt begins.
+        text: For a retry, when the next attempt begins; for trouble, what it is, or empty when it is over.
     """
 
     kind: EventKind
-    run: RunResult
+    run: Run
     step: Step | None = None
     text: str = ""
 

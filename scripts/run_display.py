@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kfp_lifecycle.components.shared.errors import redact
-from kfp_lifecycle.runner.events import Event, EventKind, Observer, RunResult, State, Step
+from kfp_lifecycle.runner.events import Event, EventKind, Observer, Run, RunResult, State, Step, shown_path
 from kfp_lifecycle.runner.logs import last_line
 
 _GLYPHS = {
@@ -61,7 +61,8 @@ class _Progress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._run: RunResult | None = None
+        self._run: Run | None = None
+        self._trouble = ""
         self._began: dict[int, float] = {}
         self._retried: dict[int, tuple[int, str]] = {}
         self._spinner = Spinner("dots", style="cyan")
@@ -69,6 +70,7 @@ class _Progress:
     def observe(self, event: Event) -> None:
         """Takes note of an event; the next refresh shows it."""
         self._run = event.run
+        self._trouble = event.text if event.kind is EventKind.TROUBLE else ""
         if event.step is None:
             return
         if event.kind is EventKind.STEP_STARTED:
@@ -88,11 +90,11 @@ class _Progress:
         table.expand = True
         for step in self._visible(list(self._run.steps)):
             table.add_row(*(self._row(step) if isinstance(step, Step) else ("", Text(step, "dim"))))
-        return Group(_title(self._run), table)
+        return Group(_title(self._run), table, *([Text(self._trouble, "yellow")] if self._trouble else []))
 
     def _visible(self, steps: list[Step]) -> list[Step | str]:
         """As many as the terminal has lines for: first those done go, then those that wait."""
-        room = max(3, self._console.height - 4)
+        room = max(3, self._console.height - 4 - bool(self._trouble))
         if len(steps) <= room:
             return list(steps)
         slots = room - 2
@@ -124,6 +126,8 @@ def _print_event(console: Console, event: Event) -> None:
     """One line for an event."""
     if event.kind is EventKind.RUN_STARTED:
         said = _title(event.run).plain
+    elif event.kind is EventKind.TROUBLE and event.text:
+        said = event.text
     elif event.step is None:
         return
     elif event.kind is EventKind.STEP_STARTED:
@@ -138,18 +142,23 @@ def _print_event(console: Console, event: Event) -> None:
 
 def show_result(run: RunResult) -> None:
     """Shows how a run ended: its steps with times and outputs, its reports and model, or why it failed."""
+    show_ending(run, _lines(run))
+
+
+def show_ending(run: Run, lines: Iterable[tuple[str, str]]) -> None:
+    """The same for a run anywhere; ``lines`` are what to open, read or type next, each with its label."""
     console = Console(highlight=False)
     if console.is_terminal:
-        _print_result(console, run)
+        _print_result(console, run, lines)
         return
     console.width = max(console.width, _LOG_WIDTH)
     with console.capture() as captured:
-        _print_result(console, run)
+        _print_result(console, run, lines)
     # Rich fills the columns of a table with blanks.
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def _print_result(console: Console, run: RunResult) -> None:
+def _print_result(console: Console, run: Run, lines: Iterable[tuple[str, str]]) -> None:
     # A terminal wraps a long path itself, and copies it whole; words are better wrapped here.
     wraps = not console.is_terminal
     console.print(_ending(run))
@@ -160,16 +169,16 @@ def _print_result(console: Console, run: RunResult) -> None:
     if run.state is State.FAILED:
         console.print(_failure(run), soft_wrap=wraps)
         console.print()
-    for label, text in _lines(run):
+    for label, text in lines:
         console.print(Text(f"{label:<9}", "bold").append(text, "not bold"), soft_wrap=True)
 
 
-def _title(run: RunResult) -> Text:
+def _title(run: Run) -> Text:
     title = Text(run.title, "bold", no_wrap=True, overflow="ellipsis")
-    return title.append(f"  {_shown(run.output_dir)}", "not bold dim")
+    return title.append(f"  {run.place}", "not bold dim")
 
 
-def _ending(run: RunResult) -> Text:
+def _ending(run: Run) -> Text:
     return (
         Text(run.title, "bold")
         .append(f" {run.state}", f"bold {_STYLES.get(run.state, '')}")
@@ -177,7 +186,7 @@ def _ending(run: RunResult) -> Text:
     )
 
 
-def _steps(run: RunResult) -> Table:
+def _steps(run: Run) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(width=1)
     table.add_column(no_wrap=True)
@@ -241,7 +250,7 @@ def _value(value: Any) -> str:
     return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]} …"
 
 
-def _failure(run: RunResult) -> Text:
+def _failure(run: Run) -> Text:
     step = run.failed_step
     where = f"{step.name} failed" if step else "The run failed"
     tries = f" at each of {step.attempts} attempts" if step and step.attempts > 1 else ""
@@ -252,16 +261,16 @@ def _lines(run: RunResult) -> Iterator[tuple[str, str]]:
     """What to open, read or type next."""
     for step in run.steps:
         if step.state in (State.FAILED, State.CANCELLED) and step.log is not None:
-            yield "Log", _shown(step.log)
+            yield "Log", shown_path(step.log)
     if run.state is State.FAILED and run.failed_step is None:
-        yield "Log", _shown(run.output_dir / "logs" / "kfp.log")
+        yield "Log", shown_path(run.output_dir / "logs" / "kfp.log")
     for number, report in enumerate(run.reports):
-        yield "Reports" if number == 0 else "", _shown(report)
+        yield "Reports" if number == 0 else "", shown_path(report)
     for text in dict.fromkeys(_model(step.outputs) for step in run.steps if "model_version" in step.outputs):
         yield "Model", text
     if (command := _mlflow(run.tracking_uri)) is not None:
         yield "MLflow", command
-    yield "Run", _shown(run.output_dir / "run.json")
+    yield "Run", shown_path(run.output_dir / "run.json")
 
 
 def _model(outputs: dict[str, Any]) -> str:
@@ -276,15 +285,9 @@ def _mlflow(uri: str) -> str | None:
         if not Path(uri.removeprefix("sqlite:///")).is_file():
             return None
         beside = Path(sys.executable).parent / "mlflow"
-        program = "mlflow" if shutil.which("mlflow") or not beside.is_file() else _shown(beside)
+        program = "mlflow" if shutil.which("mlflow") or not beside.is_file() else shown_path(beside)
         return f"{program} ui --backend-store-uri {uri}"
     return redact(uri)
-
-
-def _shown(path: Path) -> str:
-    """``path`` as one would type it from here."""
-    absolute, here = path.absolute(), Path.cwd()
-    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
 
 
 def _duration(seconds: float) -> str:

@@ -40,7 +40,15 @@ def test_everything_is_put_back(tmp_path: Path) -> None:
     from kfp.local.orchestrator import task_executor
 
     run = RunResult(
-        "id", "name", "", tmp_path, "", tmp_path, {}, "sqlite:///mlflow.db", started=datetime.now(UTC)
+        run_id="id",
+        name="name",
+        version="",
+        file=tmp_path,
+        sha256="",
+        output_dir=tmp_path,
+        parameters={},
+        tracking_uri="sqlite:///mlflow.db",
+        started=datetime.now(UTC),
     )
 
     def functions() -> list[Any]:

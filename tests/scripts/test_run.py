@@ -19,7 +19,7 @@ from kfp import compiler, dsl
 from rich.console import Console
 
 from kfp_lifecycle.runner.events import Artifact, Event, EventKind, RunResult, State, Step
-from kfp_lifecycle.scripts.run_display import _print_result, _Progress
+from kfp_lifecycle.scripts.run_display import _lines, _print_result, _Progress
 from tests.repositories import COMMAND
 from tests.repositories import run as command
 from tests.runner.components import fail, make, register, report, say, take, wait
@@ -281,7 +281,7 @@ def test_more_steps_than_lines_show_those_that_run(done: int, tmp_path: Path) ->
 
 
 def shown(run: RunResult, width: int = 100) -> str:
-    return "\n".join(rendered(lambda console: _print_result(console, run), width=width))
+    return "\n".join(rendered(lambda console: _print_result(console, run, _lines(run)), width=width))
 
 
 def test_metrics_stand_with_their_intervals_and_spreads(tmp_path: Path) -> None:
