@@ -14,24 +14,7 @@ from kfp_lifecycle.components.evaluate.evaluation import Evaluation
 from kfp_lifecycle.components.evaluate.gate import HIGHER_IS_BETTER
 from kfp_lifecycle.components.evaluate.slices import Slice
 from kfp_lifecycle.components.shared.report import render
-
-#: What people call the metrics, in the order of the report.
-LABELS = {
-    "roc_auc": "Area under the ROC curve",
-    "roc_auc_ovr": "Area under the ROC curve, mean over classes",
-    "average_precision": "Average precision",
-    "accuracy": "Accuracy",
-    "f1": "F1",
-    "f1_macro": "F1, mean over classes",
-    "precision": "Precision",
-    "recall": "Recall",
-    "log_loss": "Log loss",
-    "brier": "Brier score",
-    "rmse": "Root mean squared error",
-    "mae": "Mean absolute error",
-    "r2": "R²",
-}
-
+from kfp_lifecycle.components.shared.scores import LABELS
 
 #: What a slice shows beside the metric that models are compared by.
 BESIDE = {

@@ -30,6 +30,23 @@ METRICS: dict[str, dict[str, bool]] = {
 #: The metric that two models of a task are compared by, unless another is named.
 MAIN_METRIC = {"binary": "roc_auc", "multiclass": "roc_auc_ovr", "regression": "rmse"}
 
+#: What people call the metrics, in the order of a report.
+LABELS = {
+    "roc_auc": "Area under the ROC curve",
+    "roc_auc_ovr": "Area under the ROC curve, mean over classes",
+    "average_precision": "Average precision",
+    "accuracy": "Accuracy",
+    "f1": "F1",
+    "f1_macro": "F1, mean over classes",
+    "precision": "Precision",
+    "recall": "Recall",
+    "log_loss": "Log loss",
+    "brier": "Brier score",
+    "rmse": "Root mean squared error",
+    "mae": "Mean absolute error",
+    "r2": "R²",
+}
+
 
 def scores(
     task: str,

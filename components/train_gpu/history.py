@@ -12,6 +12,9 @@ from kfp_lifecycle.components.shared.errors import EstimatorError
 from kfp_lifecycle.components.shared.scores import METRICS
 from kfp_lifecycle.components.train_gpu.options import NetworkOptions
 
+#: The metrics that a log's line of an epoch has room for.
+IN_LINE = ("roc_auc", "roc_auc_ovr", "accuracy", "rmse", "r2")
+
 
 @dataclass(frozen=True)
 class EpochRecord:
@@ -46,7 +49,7 @@ class EpochRecord:
         parts = [f"epoch {self.epoch}/{epochs}: train loss {self.train_loss:.5f}"]
         if self.validation_loss is not None:
             parts.append(f"validation loss {self.validation_loss:.5f}")
-        parts += [f"{name} {value:.4f}" for name, value in list(self.metrics.items())[:2]]
+        parts += [f"{name} {self.metrics[name]:.4f}" for name in IN_LINE if name in self.metrics]
         parts.append(f"learning rate {self.learning_rate:.2g}")
         parts.append(f"{self.rows_per_second:,.0f} rows/s")
         return ", ".join(parts) + (" (best)" if best and self.validation_loss is not None else "")
