@@ -92,10 +92,13 @@ class Group:
 
     def once_per_node(self, make: Callable[[], None]) -> None:
         """Runs ``make`` in one process of each machine; the others wait for it as long as it takes."""
+        if self.world == 1:
+            make()
+            return
+        patient = dist.new_group(backend="gloo", timeout=PATIENCE)
         if self.local_rank == 0:
             make()
-        if self.world > 1:
-            dist.barrier(group=dist.new_group(backend="gloo", timeout=PATIENCE))
+        dist.barrier(group=patient)
 
 
 def local_rank() -> int:

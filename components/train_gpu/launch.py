@@ -26,15 +26,23 @@ WORKER = "kfp_lifecycle.components.train_gpu.worker"
 #: Seconds that a rank has to write its checkpoint after SIGTERM; Kubernetes gives a pod 30 in all.
 GRACE_S = 25
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+#: How a rank ends that SIGTERM has stopped, once its checkpoint is written (:mod:`.preemption`).
+_PREEMPTED = 128 + signal.SIGTERM
 #: What the ranks that are left say when one has died.
-_LOST_PEER = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "broken pipe")
+_LOST_PEER = (
+    "closed by peer",
+    "reset by peer",
+    "broken pipe",
+    "ncclremoteerror",
+    "communicator was aborted",
+)
 
 
 class RankFailed(RuntimeError):  # noqa: N818
     """A rank ended in a way that nobody has declared: a bug. Holds its traceback or last lines."""
 
 
-def launch(arguments: Sequence[str], processes: int, *, module: str = MODULE, grace_s: int = GRACE_S) -> None:
+def launch(arguments: Sequence[str], processes: int, *, module: str = MODULE) -> None:
     """Runs ``python -m module arguments…`` in several processes of this machine, and waits for all.
 
     Rank 0 writes to this process's output. Where one rank fails, the others are ended.
@@ -43,15 +51,16 @@ def launch(arguments: Sequence[str], processes: int, *, module: str = MODULE, gr
         arguments: Command line arguments, the same for all.
         processes: How many, at least 1.
         module: What to run.
-        grace_s: Seconds between SIGTERM, which is passed on to the ranks, and SIGKILL.
 
     Raises:
         LifecycleError: What the first rank that failed had declared; its class is the rank's.
         DeviceError: A rank was killed, most likely for want of memory.
         RankFailed: A rank failed otherwise.
-        SystemExit: SIGTERM came, and the ranks have ended; 143, or 130 for SIGINT.
+        SystemExit: SIGTERM came, here or to a rank, and all have ended: code 143. Likewise 130 for SIGINT.
     """
-    with tempfile.TemporaryDirectory(prefix="ranks-") as logs, _surroundings(processes):
+    log.info("training in %d processes", processes)
+    with tempfile.TemporaryDirectory(prefix="ranks-") as place, _surroundings(processes, place):
+        logs = Path(place) / "logs"
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -61,57 +70,66 @@ def launch(arguments: Sequence[str], processes: int, *, module: str = MODULE, gr
             rdzv_endpoint="127.0.0.1:0",
             local_addr="127.0.0.1",
             max_restarts=0,
-            shutdown_timeout=grace_s,
-            logs_specs=DefaultLogsSpecs(logs, redirects=dict.fromkeys(range(1, processes), Std.ALL)),
+            shutdown_timeout=GRACE_S,
+            logs_specs=DefaultLogsSpecs(str(logs), redirects=dict.fromkeys(range(1, processes), Std.ALL)),
         )
         try:
             elastic_launch(config, sys.executable)("-u", "-m", WORKER, module, *arguments)
         except ChildFailedError as error:
-            raise _cause(error.failures, Path(logs)) from None
+            raise _cause(error.failures, logs) from None
         except SignalException as error:
             raise SystemExit(128 + error.sigval) from None
 
 
 @contextmanager
-def _surroundings(processes: int) -> Iterator[None]:
-    """Environment for the ranks; signal handlers and log level as they were, afterwards."""
+def _surroundings(processes: int, place: str) -> Iterator[None]:
+    """Environment for the ranks; it, signal handlers and log level are as they were, afterwards."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = {"OMP_NUM_THREADS": str(max(1, cores // processes))}
+    # What a rank that is killed leaves behind goes with the folder.
+    wanted = {"TMPDIR": place}
+    if "OMP_NUM_THREADS" not in os.environ:
+        wanted["OMP_NUM_THREADS"] = str(max(1, cores // processes))
     if sys.platform == "linux":  # the name of a container need not resolve
         wanted["GLOO_SOCKET_IFNAME"] = "lo"
-    added = {name: value for name, value in wanted.items() if name not in os.environ}
+    before = dict(os.environ)
     agent = logging.getLogger("torch.distributed.elastic")
     level = agent.level
     main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in _SIGNALS} if main else {}
-    os.environ.update(added)
+    os.environ.update(wanted)
     agent.setLevel(logging.CRITICAL)  # what it says of a rank that failed is said here
     try:
         yield
     finally:
         agent.setLevel(level)
-        for name in added:
-            os.environ.pop(name, None)
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
-def _cause(failures: Mapping[int, ProcessFailure], logs: Path) -> Exception:
-    """The error that made the others fail: a declared one, a bug, a kill; else the first."""
-    told = {rank: _told(failure) for rank, failure in failures.items()}
-    said = sorted((t for t in told.values() if t), key=lambda t: float(t["at"]))
+def _cause(failures: Mapping[int, ProcessFailure], logs: Path) -> BaseException:
+    """What made the others fail: a declared error, a bug, a kill; else what the first says."""
+    told = {rank: message for rank, failure in failures.items() if (message := _told(failure))}
+    said = sorted(told.values(), key=lambda message: float(message["at"]))
     for message in said:
         if "declared" in message:
             return _declared(*message["declared"])
-    own = [message for message in said if not _lost_peer(message)]
-    if own:
-        return RankFailed(f"A rank failed:\n{own[0]['trace']}")
-    for rank, failure in failures.items():
-        if failure.exitcode < 0 and not told[rank]:
+    for message in said:
+        if not _lost_peer(message):
+            return RankFailed(f"A rank failed:\n{message['trace']}")
+    silent = {rank: failure for rank, failure in failures.items() if rank not in told}
+    for rank, failure in silent.items():
+        # SIGTERM is how the others are ended.
+        if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:
             return _killed(rank, failure)
-    rank = min(failures)
-    ended = f"Rank {rank} ended with code {failures[rank].exitcode}"
-    return RankFailed(f"{ended}:\n{said[0]['trace'] if said else _last_lines(logs)}")
+    codes = {rank: failure.exitcode for rank, failure in silent.items() if failure.exitcode > 0}
+    if _PREEMPTED in codes.values():
+        return SystemExit(_PREEMPTED)
+    for rank, code in codes.items():
+        return RankFailed(f"Rank {rank} ended with code {code}:\n{_last_lines(logs)}")
+    return RankFailed(f"A rank failed:\n{said[0]['trace'] if said else _last_lines(logs)}")
 
 
 def _told(failure: ProcessFailure) -> dict[str, Any]:
