@@ -1,0 +1,122 @@
+"""The Roles give each account what its components do, and nothing more."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.manifests.built import OVERLAYS, Object, objects
+
+#: API group, resource, the one object it may be about (empty: any), verb.
+Right = tuple[str, str, str, str]
+
+
+def rights(group: str, resource: str, verbs: str, name: str = "") -> set[Right]:
+    return {(group, resource, name, verb) for verb in verbs.split()}
+
+
+# What each component does to the cluster beside its own container. The first is Kubeflow Pipelines' driver,
+# launcher and Argo's executor, whose calls are the Role of the executor plug-in in its own manifests.
+STEPS = (
+    rights("argoproj.io", "workflowtaskresults", "create patch")
+    | rights("", "configmaps", "get", "kfp-launcher")
+    | rights("", "secrets", "get", "mlpipeline-minio-artifact")
+    | rights("", "pods", "get")
+)
+WHY_PODS_FAILED = rights("", "pods", "get list") | rights("", "pods/log", "get")
+EVENTS = rights("", "events", "get list watch")
+KATIB_TUNE = (
+    rights("kubeflow.org", "experiments", "create get list watch patch delete")
+    | rights("kubeflow.org", "trials", "get list watch")
+    | WHY_PODS_FAILED
+)
+TRAIN_GPU = (
+    rights("trainer.kubeflow.org", "trainjobs", "create get list watch patch delete")
+    | rights("trainer.kubeflow.org", "trainingruntimes", "get list watch")
+    | EVENTS
+    | WHY_PODS_FAILED
+)
+SERVE = (
+    rights("serving.kserve.io", "inferenceservices", "create get list watch update patch delete")
+    | rights("gateway.networking.k8s.io", "httproutes", "create get update patch delete")
+    | EVENTS
+    | WHY_PODS_FAILED
+)
+SUBMIT = set().union(
+    *(
+        rights("pipelines.kubeflow.org", resource, "create get list")
+        for resource in ("pipelines", "pipelines/versions", "experiments", "runs")
+    )
+)
+
+NEEDS: dict[str, set[Right]] = {
+    "kfp-lifecycle-training": STEPS | SERVE,
+    "kfp-lifecycle-training-torch": STEPS | TRAIN_GPU | SERVE,
+    "kfp-lifecycle-tuning": STEPS | KATIB_TUNE,
+    "kfp-lifecycle-monitoring": STEPS | SUBMIT,
+    "kfp-lifecycle-retraining": SUBMIT,
+    # Kubeflow's own account for runs has what STEPS needs from Kubeflow.
+    "pipeline-runner": KATIB_TUNE | TRAIN_GPU | SERVE,
+    "mlflow": set(),
+    "model-server": set(),
+}
+
+
+def granted(overlay: str) -> dict[str, set[Right]]:
+    """What each service account may do, by the overlay's Roles and RoleBindings."""
+    found = objects(f"overlays/{overlay}")
+    roles = {_place(o): set(_rules(o)) for o in found if o["kind"] == "Role"}
+    accounts: dict[str, set[Right]] = {
+        o["metadata"]["name"]: set() for o in found if o["kind"] == "ServiceAccount"
+    }
+    for binding in (o for o in found if o["kind"] == "RoleBinding"):
+        namespace = binding["metadata"]["namespace"]
+        for subject in binding["subjects"]:
+            assert subject["kind"] == "ServiceAccount"
+            # A subject in another namespace would be another team's account.
+            assert subject["namespace"] == namespace
+            accounts.setdefault(subject["name"], set()).update(roles[namespace, binding["roleRef"]["name"]])
+    return accounts
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_each_account_may_do_what_its_components_do(overlay: str) -> None:
+    for account, may in granted(overlay).items():
+        assert may == NEEDS[account], (
+            f"{account}: missing {sorted(NEEDS[account] - may)}, too much {sorted(may - NEEDS[account])}"
+        )
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_rights_beyond_the_namespace(overlay: str) -> None:
+    kinds = {o["kind"] for o in objects(f"overlays/{overlay}")}
+    assert not kinds & {"ClusterRole", "ClusterRoleBinding"}
+
+
+def test_no_right_is_everything() -> None:
+    every = set().union(*(may for overlay in OVERLAYS for may in granted(overlay).values()))
+    assert not any("*" in part for right in every for part in right)
+    # The ways to other accounts' rights.
+    assert not any(resource in ("roles", "rolebindings", "pods/exec") for _, resource, _, _ in every)
+    assert all(name for _, resource, name, _ in every if resource in ("secrets", "configmaps"))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_pods_run_under_accounts_that_are_there(overlay: str) -> None:
+    found = objects(f"overlays/{overlay}")
+    there = {_place(o) for o in found if o["kind"] == "ServiceAccount"}
+    for o in found:
+        template = o.get("spec", {}).get("jobTemplate", o).get("spec", {}).get("template", {})
+        if isinstance(name := template.get("spec", {}).get("serviceAccountName"), str):
+            assert (o["metadata"]["namespace"], name) in there
+
+
+def _place(found: Object) -> tuple[str, str]:
+    return found["metadata"]["namespace"], found["metadata"]["name"]
+
+
+def _rules(role: Object) -> Iterator[Right]:
+    for rule in role["rules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                for name in rule.get("resourceNames", [""]):
+                    yield from ((group, resource, name, verb) for verb in rule["verbs"])
