@@ -26,7 +26,7 @@ from kfp_lifecycle.components.shared.inference.predict import (
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, TableSchema
 from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
 from kfp_lifecycle.components.shared.model_format import save_model
-from kfp_lifecycle.components.shared.outputs import whole_folder
+from kfp_lifecycle.components.shared.outputs import whole_file, whole_folder
 from kfp_lifecycle.components.shared.storage import check_writable
 from kfp_lifecycle.components.shared.tracking import tracked_run
 from kfp_lifecycle.components.train.log_run import (
@@ -42,12 +42,14 @@ from kfp_lifecycle.components.train_gpu.batches import Batches, make_batches
 from kfp_lifecycle.components.train_gpu.checkpoint import Checkpoints, fingerprint
 from kfp_lifecycle.components.train_gpu.device import Device, choose_device
 from kfp_lifecycle.components.train_gpu.distributed import Group, join, local_rank
+from kfp_lifecycle.components.train_gpu.epoch_log import epoch_log
 from kfp_lifecycle.components.train_gpu.export import Layout, NetworkFiles, export_network
 from kfp_lifecycle.components.train_gpu.features import Tables, make_tables
 from kfp_lifecycle.components.train_gpu.loop import Fitted, Watcher, fit
 from kfp_lifecycle.components.train_gpu.losses import Target
 from kfp_lifecycle.components.train_gpu.network import OWN, TabularNetwork, build_network
 from kfp_lifecycle.components.train_gpu.options import NetworkOptions
+from kfp_lifecycle.components.train_gpu.report import Told, render_report
 from kfp_lifecycle.components.train_gpu.result import Result
 from kfp_lifecycle.components.train_gpu.statistics import measure
 
@@ -144,7 +146,8 @@ def _tracked(
     client = MlflowClient()
     parameters = _parameters(job)
     log_parameters(client, run_id, parameters)
-    tables, fitted = _fit(job, scratch, watchers)
+    with epoch_log(client, run_id) as epochs:
+        tables, fitted = _fit(job, scratch, [epochs, *watchers])
     log_dataset(client, run_id, job.schema, tables.fit_rows + tables.judge_rows)
     metrics = {f"validation_{name}": value for name, value in fitted.metrics.items()}
     files = NetworkFiles(fitted.network, _layout(tables, job.schema), job.estimator)
@@ -161,11 +164,33 @@ def _tracked(
             metrics=metrics,
         )
         model_id = log_model(client, run_id, folder, job.tags)
-        log_metrics(client, run_id, [], metrics, model_id)
+    about = {
+        "best_epoch": float(fitted.best),
+        "epochs": float(len(fitted.history)),
+        "rows_per_second": float(np.median([record.rows_per_second for record in fitted.history])),
+    }
+    # The curves of the epochs have the plain names.
+    best = {f"best_{name}": value for name, value in metrics.items()}
+    log_metrics(client, run_id, [], {**best, "best_epoch": about["best_epoch"]}, model_id)
+    _write_report(job, tables, fitted, report, run_id)
     log.info("MLflow run %s", run_id)
-    speed = float(np.median([record.rows_per_second for record in fitted.history] or [0.0]))
-    about = {"best_epoch": fitted.best, "epochs": len(fitted.history), "rows_per_second": speed}
     return Result(run_id, model_id, job.estimator, job.device.name, {**metrics, **about})
+
+
+def _write_report(job: Job, tables: Tables, fitted: Fitted, report: Path, run_id: str) -> None:
+    lineage = {"Source": job.schema.source_uri, "Digest": job.schema.source_digest, "MLflow run": run_id}
+    told = Told(
+        schema=job.schema,
+        spec=tables.spec,
+        options=job.options,
+        device=job.device,
+        world=job.group.world,
+        fit_rows=tables.fit_rows,
+        judge_rows=tables.judge_rows,
+        lineage=lineage,
+    )
+    with whole_file(report) as file:
+        file.write_text(render_report(fitted, told), encoding="utf-8")
 
 
 def _fit(job: Job, scratch: Path, watchers: Sequence[Watcher]) -> tuple[Tables, Fitted]:
