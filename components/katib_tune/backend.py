@@ -32,16 +32,21 @@ class TrialData:
     schema: str
     plan: str
 
+    @property
+    def uris(self) -> tuple[str, str, str]:
+        """All of them."""
+        return self.rows, self.schema, self.plan
+
 
 @dataclass(frozen=True)
 class Problem:
-    """A search to be done. All of it is checked: see :func:`.search_file.check_problem`.
+    """A search to be done. :func:`.checks.check_problem` checks it before anything starts.
 
     Args:
         space: The hyperparameters that are searched.
         objective: The metric.
         settings: The algorithm and the limits.
-        data: What trials read.
+        data: What trials read; for Katib as other pods reach it.
         trainer: ``train`` or ``train-gpu``.
         fixed: Parameters that each trial has beyond those searched; trial 0 has them alone.
         options: Further flags of the trainer, by name (``estimator``, ``class_weight``, ``folds``, …).
