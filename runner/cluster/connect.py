@@ -1,5 +1,6 @@
 """A connection to a Kubeflow Pipelines API server, and the way that all its requests go."""
 
+import shlex
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -49,6 +50,8 @@ def connect(
     """
     chosen = choose(context, host=host, namespace=namespace, ca_cert=ca_cert)
     server = Server(chosen, patience or Patience(chosen.context.patience_s), notify)
+    given = {"context": context, "host": host, "namespace": namespace, "ca-cert": ca_cert}
+    server.options = "".join(f" --{name} {shlex.quote(text)}" for name, text in given.items() if text)
     server.look()
     return server
 
@@ -70,6 +73,8 @@ class Server:
         self.patience = patience
         self.multi_user = False
         self.pipeline_store = ""
+        #: The options that lead here, to be put behind a verb.
+        self.options = ""
         self._credentials = chosen.credentials
         self._notify = notify
         self.hide = hiding(chosen.credentials)
@@ -118,6 +123,7 @@ class Server:
         what: str = "",
         idempotent: bool = True,
         patience: Patience | None = None,
+        notify: Notify | None = None,
         **kwargs: Any,
     ) -> T:
         """Calls a method of the client, again and again while the server is not well.
@@ -128,6 +134,7 @@ class Server:
             what: What it does, for messages: ``list runs``.
             idempotent: Whether it may be done twice. Else it is tried again only where it was not done.
             patience: How long to go on, where not as usual.
+            notify: Told of each failure that is tried again, instead of whom ``connect`` was given.
             **kwargs: Its arguments.
 
         Raises:
@@ -143,7 +150,7 @@ class Server:
                     renewed = True
                     continue
                 again = answer.transient and (idempotent or answer.certainly_undone)
-                self._wait_or_raise(answer, what, waiting, again)
+                self._wait_or_raise(answer, what, waiting, again, notify=notify)
                 # A token that was renewed may end once more while one waits.
                 renewed = False
 
@@ -195,12 +202,19 @@ class Server:
         return answer
 
     def _wait_or_raise(
-        self, answer: Answer, what: str, waiting: Waiting, again: bool, least_s: float = 0.0
+        self,
+        answer: Answer,
+        what: str,
+        waiting: Waiting,
+        again: bool,
+        least_s: float = 0.0,
+        notify: Notify | None = None,
     ) -> None:
         if not again:
             raise answer.error(what, self.place) from None
-        if self._notify is not None:
-            self._notify(what, str(answer.error(what, self.place).problem))
+        notify = notify or self._notify
+        if notify is not None:
+            notify(what, answer.error(what, self.place).problem)
         if not waiting.pause(answer.wait_s, least_s):
             raise answer.error(what, self.place) from None
 

@@ -34,7 +34,7 @@ def fails(task: str, message: str = "") -> Play:
             run.start(name)
             yield
             if name == task:
-                run.end(name, "FAILED", error=message)
+                run.end(name, "FAILED")
                 run.finish("FAILED", message)
                 return
             run.end(name, "SUCCEEDED")

@@ -15,17 +15,15 @@ class _Node:
     """A node of the workflow, as the API shows it among the task details."""
 
     id: str
+    pod: str
     name: str
     parent: str = ""
-    children: list[str] = field(default_factory=list)
-    pod: str = ""
     state: str = ""
     created: str = ""
     started: str = ""
     ended: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
-    error: str = ""
 
     def reach(self, state: str, now: str) -> None:
         self.state = state
@@ -36,7 +34,8 @@ class RunState:
     """A run that goes on; the workflow has the nodes that KFP 2 makes of a pipeline.
 
     Each task of the spec is a driver ``NAME-driver`` and a node ``NAME`` above an ``executor``, all of them
-    under ``root``. A node appears once its task has started.
+    under ``root``. A node appears once its task has started. As on a real server, a task's details do not say
+    why it failed, and its children are known by the names of their nodes alone (kubeflow/pipelines#14007).
 
     Args:
         wire: The run as the API shows it, without details; changed in place.
@@ -75,25 +74,21 @@ class RunState:
         if self.state == "PENDING":
             self._reach("RUNNING")
             self._node(self.workflow, "", "RUNNING")
-            self._node("root-driver", self.workflow, "SUCCEEDED", pod=True)
+            self._node("root-driver", self.workflow, "SUCCEEDED")
             self._node("root", self.workflow, "RUNNING")
-        self._node(f"{name}-driver", "root", "SUCCEEDED", pod=True)
+        self._node(f"{name}-driver", "root", "SUCCEEDED")
         self._node(name, "root", "RUNNING")
-        self._node(f"{name}/executor", name, "RUNNING", pod=True)
+        self._node(f"{name}/executor", name, "RUNNING")
 
-    def end(
-        self, name: str, state: str, *, outputs: Mapping[str, list[str]] | None = None, error: str = ""
-    ) -> None:
+    def end(self, name: str, state: str, *, outputs: Mapping[str, list[str]] | None = None) -> None:
         """A task ends; ``SKIPPED`` for one that has not started and never will."""
         if name not in self._nodes:
-            self._node(f"{name}-driver", "root", "SUCCEEDED", pod=True)
+            self._node(f"{name}-driver", "root", "SUCCEEDED")
             self._node(name, "root", "PENDING")
         for key in (name, f"{name}/executor"):
             if key in self._nodes:
                 self._ended(self._nodes[key], state)
-        node = self._nodes[name]
-        node.error = error
-        node.outputs = {key: {"artifact_ids": ids} for key, ids in (outputs or {}).items()}
+        self._nodes[name].outputs = {key: {"artifact_ids": ids} for key, ids in (outputs or {}).items()}
 
     def finish(self, state: str, message: str = "") -> None:
         """The run ends."""
@@ -137,14 +132,13 @@ class RunState:
         if ended:
             self.wire["finished_at"] = now
 
-    def _node(self, key: str, parent: str, state: str, pod: bool = False) -> None:
+    def _node(self, key: str, parent: str, state: str) -> None:
         if key in self._nodes:
             return
         now = self._clock()
         name = key.rpartition("/")[2]
-        node = _Node(str(uuid.uuid4()), name, parent, created=now, started=now)
-        if pod:
-            node.pod = f"{self.workflow}-{uuid.uuid4().int % 10**10}"
+        pod = f"{self.workflow}-{uuid.uuid4().int % 10**10}"
+        node = _Node(str(uuid.uuid4()), pod, name, parent, created=now, started=now)
         self._nodes[key] = node
         node.reach(state, now)
         if state in FINISHED:
@@ -161,11 +155,8 @@ class RunState:
                 self._ended(node, state)
 
     def _detail(self, node: _Node) -> Spec:
-        children = [
-            {"pod_name": child.pod} if child.pod else {"task_id": child.id}
-            for key, child in self._nodes.items()
-            if child.parent == self._key(node)
-        ]
+        key = next(key for key, found in self._nodes.items() if found is node)
+        children = [{"pod_name": child.pod} for child in self._nodes.values() if child.parent == key]
         detail: Spec = {
             "run_id": self.wire["run_id"],
             "task_id": node.id,
@@ -175,15 +166,10 @@ class RunState:
             "end_time": node.ended,
             "state": node.state,
             "state_history": node.history,
-            "parent_task_id": self._nodes[node.parent].id if node.parent in self._nodes else "",
             "child_tasks": children,
             "outputs": node.outputs,
-            "error": {"code": 2, "message": node.error} if node.error else None,
         }
         return {key: value for key, value in detail.items() if value}
-
-    def _key(self, node: _Node) -> str:
-        return next(key for key, found in self._nodes.items() if found is node)
 
 
 def _names(spec: Spec, component: Spec) -> Iterator[str]:

@@ -190,9 +190,7 @@ class State:
     def retry(self, id: str) -> None:  # noqa: A002
         run = self.run(id)
         if run.state not in ("FAILED", "CANCELED"):
-            raise RefusedError(
-                13, f"Failed to retry run {id} as it does not allow retries"
-            )
+            raise RefusedError(13, f"Failed to retry run {id} as it does not allow retries")
         done, again = run.done, self._play(run)(run)
         run.retry(_without(done, run, again))
 

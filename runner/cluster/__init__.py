@@ -1,0 +1,1 @@
+"""Work with a Kubeflow cluster: submit, watch, schedule and operate runs."""
