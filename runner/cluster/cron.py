@@ -178,6 +178,18 @@ def parse_cron(text: str, zone: tzinfo = UTC) -> Cron:
     return cron
 
 
+def lenient_cron(text: str, zone: tzinfo = UTC) -> Cron:
+    """Reads what the server has accepted from somebody else: five fields, and the parser's own words, too.
+
+    Raises:
+        ScheduleError: It cannot be read, is an interval, or never fires.
+    """
+    cleaned = " ".join(text.split())
+    if len(cleaned.split()) == 5:
+        cleaned += " *"
+    return parse_cron(_WORDS.get(cleaned, cleaned), zone)
+
+
 def _word(text: str) -> ScheduleError:
     if text in _WORDS:
         return ScheduleError(f"{text} is not a six-field cron expression.", f"Write '{_WORDS[text]}'.")

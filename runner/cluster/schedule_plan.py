@@ -17,7 +17,6 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from enum import StrEnum
 
 from kfp_lifecycle.runner.cluster.cron import ScheduleError
@@ -66,7 +65,6 @@ class Seen:
     id: str
     mark: Mark
     enabled: bool
-    created: datetime
 
     @property
     def rank(self) -> tuple[int, str]:
@@ -101,7 +99,7 @@ class Wanted:
         digest: Of the schedule asked for.
         paused: Asked for as paused.
         has_run: Tells of a recurring run's id whether it has fired.
-        passed: Tells whether a time of the schedule has passed since one was created.
+        passed: Tells of its id whether one of its times has passed since it was created.
         call: Of this call.
         made: Id of the recurring run that this call has made.
     """
@@ -109,7 +107,7 @@ class Wanted:
     digest: str
     paused: bool
     has_run: Callable[[str], bool]
-    passed: Callable[[datetime], bool]
+    passed: Callable[[str], bool]
     call: str = ""
     made: str = ""
 
@@ -148,7 +146,7 @@ def next_step(seen: Sequence[Seen], wanted: Wanted) -> Step:
     if newest.id != wanted.made:
         if not _unfinished(ordered, wanted):
             return Step(Action.DONE, newest)
-        if not wanted.made and wanted.passed(newest.created):
+        if not wanted.made and wanted.passed(newest.id):
             # Switched on now, it would run again what the one before has run since.
             return _create(wanted, ordered)
     return _clear(older) or Step(Action.ENABLE, newest)

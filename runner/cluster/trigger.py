@@ -9,7 +9,7 @@ run one after the other; without it, only the last of them.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 from kfp_lifecycle.runner.cluster.cron import Cron, ScheduleError, interval_text
@@ -47,7 +47,8 @@ class Trigger:
 
     def passed(self, created: datetime, now: datetime) -> int:
         """How many of these times have passed by ``now``; at most :data:`MOST_PASSED`."""
-        return sum(1 for time in islice(self.times(created), MOST_PASSED) if time <= now)
+        passed = takewhile(lambda time: time <= now, self.times(created))
+        return sum(1 for _ in islice(passed, MOST_PASSED))
 
     def next_times(self, created: datetime, now: datetime, count: int) -> list[datetime]:
         """The next times after ``now``, ``count`` of them or as many as there are."""

@@ -2,24 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import pytest
 
 from kfp_lifecycle.runner.cluster.cron import ScheduleError
 from kfp_lifecycle.runner.cluster.schedule_plan import Action, Mark, Seen, Step, Wanted, next_step
 
-NOW = datetime(2026, 11, 22, tzinfo=UTC)
-
 
 def _seen(generation: int, digest: str, enabled: bool, on: bool = True, id: str = "") -> Seen:  # noqa: A002
-    return Seen(id or f"{generation}{digest}", Mark(generation, digest, "00", on), enabled, NOW)
+    return Seen(id or f"{generation}{digest}", Mark(generation, digest, "00", on), enabled)
 
 
 def _wanted(
     digest: str, *, paused: bool = False, ran: bool = False, passed: bool = False, made: str = ""
 ) -> Wanted:
-    return Wanted(digest, paused, lambda id: ran, lambda created: passed, "c0", made)  # noqa: A006
+    return Wanted(digest, paused, lambda id: ran, lambda id: passed, "c0", made)  # noqa: A006
 
 
 def _act(step: Step) -> tuple[str, str]:
@@ -131,7 +128,7 @@ def _do(server: frozenset[Seen], step: Step, id: str) -> tuple[frozenset[Seen], 
     """The server after a step, and whether what the step was meant for was there."""
     if step.action is Action.CREATE:
         assert step.mark is not None
-        return server | {Seen(id, step.mark, False, NOW)}, True
+        return server | {Seen(id, step.mark, False)}, True
     there = next((one for one in server if step.target and one.id == step.target.id), None)
     if there is None:
         return server, False
