@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from kfp_lifecycle.scripts.catalog import catalog_command
 from kfp_lifecycle.scripts.compile import compile_command
+from kfp_lifecycle.scripts.context import context
 from kfp_lifecycle.scripts.demo_data import demo_data
 from kfp_lifecycle.scripts.diff import diff_command
 from kfp_lifecycle.scripts.docs import docs
@@ -22,8 +23,10 @@ from kfp_lifecycle.scripts.promote import promote
 from kfp_lifecycle.scripts.release import release_command
 from kfp_lifecycle.scripts.rollback import rollback
 from kfp_lifecycle.scripts.run import run_command
+from kfp_lifecycle.scripts.submit import submit_command
+from kfp_lifecycle.scripts.watch import watch_command
 
-BUILD, USE = "Components and pipelines", "Runs and models"
+BUILD, USE, CLUSTER = "Components and pipelines", "Runs and models", "Kubeflow cluster"
 
 
 class _Group(TyperGroup):
@@ -82,6 +85,9 @@ app.command("run", rich_help_panel=USE)(run_command)
 app.command("promote", rich_help_panel=USE)(promote)
 app.command("rollback", rich_help_panel=USE)(rollback)
 app.command("demo-data", rich_help_panel=USE)(demo_data)
+app.command("submit", rich_help_panel=CLUSTER)(submit_command)
+app.command("watch", rich_help_panel=CLUSTER)(watch_command)
+app.add_typer(context, name="context", rich_help_panel=CLUSTER)
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ HostOption = Annotated[
     typer.Option(
         "--host",
         metavar="URL",
-        help="Address of the API server; else KFP_HOST, the context's, the pod's cluster or the kube config's.",
+        help="Address of the API server; else KFP_HOST, the context's, the pod's cluster or the kube config.",
         show_default=False,
         rich_help_panel="Connection",
     ),

@@ -149,7 +149,7 @@ def set_command(
         float | None, typer.Option(metavar="SECONDS", help="How long to go on when the server is away.")
     ] = None,
 ) -> None:
-    """Write a context: where a server is, and where its credentials are.
+    r"""Write a context: where a server is, and where its credentials are.
 
     What is not named stays as it is; an empty text takes a setting away. No credential is written: name the
     variable, file or command that has one.
@@ -158,9 +158,9 @@ def set_command(
 
         kfp-lifecycle context set laptop --host http://localhost:8080
         kfp-lifecycle context set kind --kube-context kind-kind
-        kfp-lifecycle context set team --host https://kubeflow.example.com/pipeline -n team-a \\
+        kfp-lifecycle context set team --host https://kubeflow.example.com/pipeline -n team-a \
             --token-command "kubectl create token default-editor -n team-a --audience pipelines.kubeflow.org"
-        kfp-lifecycle context set ci --host https://kubeflow.example.com/pipeline -n team-a \\
+        kfp-lifecycle context set ci --host https://kubeflow.example.com/pipeline -n team-a \
             --oidc-url https://dex.example.com --oidc-client-id ci --oidc-secret-env CI_SECRET
     """
     given = {key: value for key, value in locals().items() if key != "name" and value is not None}
