@@ -33,9 +33,10 @@ def restore_random(state: dict[str, Any], group: Group) -> None:
         return
     mine = saved[group.rank].cpu()
     size = len(torch.get_rng_state())
-    torch.set_rng_state(mine[:size])
+    # Copies: PyTorch reads a view from the start of what it is a view of, and beyond its end.
+    torch.set_rng_state(mine[:size].clone())
     if group.device.type == "cuda":
-        torch.cuda.set_rng_state(mine[size:], group.device)
+        torch.cuda.set_rng_state(mine[size:].clone(), group.device)
     kind, numbers, *rest = state["numpy"]
     np.random.set_state((kind, np.array(numbers, dtype=np.uint32), *rest))
     version, internal, gauss = state["python"]
