@@ -2,9 +2,10 @@
 
 import logging
 import math
+import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import optuna
@@ -12,7 +13,13 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from kfp_lifecycle.components.katib_tune.backend import Problem, Progress, Search, State, Trial
-from kfp_lifecycle.components.katib_tune.optuna_study import grid, make_sampler, rungs, suggest
+from kfp_lifecycle.components.katib_tune.optuna_study import (
+    grid,
+    make_sampler,
+    rungs,
+    suggest,
+    without_warnings,
+)
 from kfp_lifecycle.components.katib_tune.workers import End, Event, Pool, Task
 from kfp_lifecycle.components.shared.errors import TuningError
 
@@ -33,7 +40,8 @@ class Course:
         study: The study, and the storage that it is in.
         folds: How many folds there are.
         progress: Called when a count or the best value has changed.
-        told: Called with each trial that has ended, those of an interrupted search first.
+        told: Called with each trial that has ended, those of an interrupted search first, when the workers
+            have their next trials; returns the id of its MLflow run.
     """
 
     def __init__(
@@ -42,11 +50,12 @@ class Course:
         study: tuple[optuna.Study, RDBStorage],
         folds: int,
         progress: Callable[[Progress], None],
-        told: Callable[[Trial], None],
+        told: Callable[[Trial], str],
     ) -> None:
         self._problem, self._folds = problem, folds
         self._study, self._storage = study
         self._progress, self._told = progress, told
+        self._untold: list[int] = []
         self._began = time.monotonic()
         self._trials: dict[int, Trial] = {}
         self._waiting: list[int] = []
@@ -63,7 +72,7 @@ class Course:
                 if frozen.state == TrialState.RUNNING:  # killed between the two writes
                     self._tell(trial)
                 self._trials[frozen.number] = trial
-                self._told(trial)
+                self._untold.append(frozen.number)
             else:
                 self._waiting.append(frozen.number)
         if self._trials or self._waiting:
@@ -87,6 +96,7 @@ class Course:
             while pool.idle and self.goes_on():
                 pool.start(self._next())
                 self._say()
+            self._tell_untold()
             if not self._running:
                 return
             for event in pool.events(self._patience()):
@@ -115,20 +125,26 @@ class Course:
 
     def _next(self) -> Task:
         """The next trial, in the study before it runs."""
-        problem, settings = self._problem, self._problem.settings
         number = self._waiting.pop() if self._waiting else len(self._trials) + len(self._running)
-        self._study.sampler = make_sampler(problem, number) if number else optuna.samplers.RandomSampler()
+        with without_warnings():
+            running = self._chosen(number)
+        self._running[number] = running
+        return Task(number, running.parameters, running.resource, running.rungs)
+
+    def _chosen(self, number: int) -> "_Running":
+        """A trial with its parameters: one that the study has already, or a new one."""
+        problem = self._problem
+        if number:
+            self._study.sampler = make_sampler(problem, number)
         if number < len(self._study.get_trials(deepcopy=False)):
             trial = optuna.Trial(self._study, self._id(number))
         else:
             trial = self._study.ask()
-        steps: tuple[int, ...] = ()
-        resource = settings.algorithm_settings.get("resource_name", "") if number else ""
-        if resource:
-            steps = rungs(settings, problem.space)
-        parameters = suggest(trial, problem.space, leave_out=resource) if number else {}
-        self._running[number] = _Running(trial, parameters, resource, steps)
-        return Task(number, parameters, resource, steps)
+        if not number:
+            return _Running(trial, {}, "", ())
+        resource = problem.settings.algorithm_settings.get("resource_name", "")
+        steps = rungs(problem.settings, problem.space) if resource else ()
+        return _Running(trial, suggest(trial, problem.space, leave_out=resource), resource, steps)
 
     def _handle(self, event: Event, pool: Pool) -> None:
         running = self._running[event.number]
@@ -144,12 +160,26 @@ class Course:
             self._ended(event.number, "pruned", value)
 
     def _is_hopeless(self, running: "_Running", value: float | None) -> bool:
-        if value is None or not math.isfinite(value):
+        """Whether early stopping ends the trial here; at its last step it has ended already."""
+        if value is None or not math.isfinite(value) or running.at_last_step(self._folds):
             return False
-        if isinstance(self._study.pruner, optuna.pruners.NopPruner):
+        if running.rungs:
+            running.trial.report(value, running.step)
+            return running.trial.should_prune()
+        return self._problem.settings.early_stopping == "median" and self._is_below_median(running, value)
+
+    def _is_below_median(self, running: "_Running", value: float) -> bool:
+        """Whether a trial is worse after so many folds than half of the complete trials were.
+
+        Each value is the mean over the same folds, so values of one step compare. Optuna's own rule takes
+        the best value of all steps, and the first folds may be the easy ones.
+        """
+        settings, objective, step = self._problem.settings, self._problem.objective, running.step
+        complete = [trial for trial in self._trials.values() if trial.state == "complete"]
+        others = [trial.intermediate[step] for trial in complete if len(trial.intermediate) > step]
+        if step + 1 < settings.start_step or len(others) < settings.min_trials_required:
             return False
-        running.trial.report(value, running.step)
-        return not running.at_last_step(self._folds) and running.trial.should_prune()
+        return objective.better(statistics.median(others), value)
 
     def _end(self, number: int, end: End) -> None:
         metric = self._problem.objective.metric
@@ -177,7 +207,7 @@ class Course:
         self._tell(trial)
         if state == "failed":
             log.warning("trial %d failed: %s", number, error)
-        self._told(trial)
+        self._untold.append(number)
         self._say()
 
     def _tell(self, trial: Trial) -> None:
@@ -199,7 +229,13 @@ class Course:
         """A trial that is ended by a limit stays as running in the study, so that it can be taken up."""
         trial = self._running.pop(number).as_trial(number, "stopped", None, "")
         self._trials[number] = trial
-        self._told(trial)
+        self._untold.append(number)
+
+    def _tell_untold(self) -> None:
+        while self._untold:
+            number = self._untold.pop(0)
+            trial = self._trials[number]
+            self._trials[number] = replace(trial, run_id=self._told(trial))
 
     def _say(self) -> None:
         trials = self._trials.values()
@@ -211,6 +247,7 @@ class Course:
 
     def result(self) -> Search:
         """What the search gave. Raises ``TuningError`` where it gave nothing, or too many trials failed."""
+        self._tell_untold()
         search = Search(tuple(self._trials[number] for number in sorted(self._trials)), reason=self._reason)
         failed = [trial for trial in search.trials if trial.state == "failed"]
         allowed = self._problem.settings.max_failed_trials

@@ -20,6 +20,7 @@ from kfp_lifecycle.components.katib_tune.course import Course
 from kfp_lifecycle.components.katib_tune.limits import SHARE, cores, free_memory
 from kfp_lifecycle.components.katib_tune.optuna_study import check_algorithm, open_study, study_name
 from kfp_lifecycle.components.katib_tune.workers import Job, Pool, start_server
+from kfp_lifecycle.components.shared.cancel import cancellable
 from kfp_lifecycle.components.shared.dataset import scan
 from kfp_lifecycle.components.shared.errors import TuningError
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, TableSchema
@@ -38,18 +39,20 @@ class LocalSearch:
         storage: The SQLite file that holds the searches.
         cores: Workers at most; 0 is as many as there are cores.
         memory: Bytes for all workers together; 0 is most of what is free.
-        told: Called with each trial that has ended, those of an interrupted search first.
+        told: Called with each trial that has ended, those of an interrupted search first; returns the id of
+            its MLflow run.
     """
 
     storage: Path
     cores: int = 0
     memory: int = 0
-    told: Callable[[Trial], None] = field(default=lambda _: None)
+    told: Callable[[Trial], str] = field(default=lambda _: "")
 
     def search(self, problem: Problem, progress: Callable[[Progress], None]) -> Search:
         """Runs all trials; see :class:`.backend.Backend`.
 
         Raises:
+            Cancelled: The step was cancelled; the search can be taken up.
             TuningError: Optuna does not have the algorithm; more trials failed than may; none gave a value;
                 another process does this search just now.
             SplitError: There can be no folds.
@@ -61,16 +64,20 @@ class LocalSearch:
                 f"Trials of {problem.trainer} are searched by Katib alone.", "Search with where: katib."
             )
         start_server()
-        with tempfile.TemporaryDirectory(prefix="katib-tune-") as place:
+        with cancellable(), tempfile.TemporaryDirectory(prefix="katib-tune-") as place:
             job, digest = _make_job(problem, Path(place))
             name = study_name(problem, digest)
             with _alone(self.storage, name):
-                study, storage = open_study(self.storage, name, problem)
-                try:
-                    course = Course(problem, (study, storage), job.count, progress, self.told)
-                    return self._run(course, problem, job)
-                finally:
-                    storage.remove_session()
+                return self._searched(problem, job, name, progress)
+
+    def _searched(
+        self, problem: Problem, job: Job, name: str, progress: Callable[[Progress], None]
+    ) -> Search:
+        study, storage = open_study(self.storage, name, problem)
+        try:
+            return self._run(Course(problem, (study, storage), job.count, progress, self.told), problem, job)
+        finally:
+            storage.remove_session()
 
     def _run(self, course: Course, problem: Problem, job: Job) -> Search:
         count = self._workers(problem)

@@ -10,11 +10,12 @@ import itertools
 import json
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.pruners import BasePruner, HyperbandPruner, NopPruner
 from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
@@ -57,8 +58,6 @@ def open_study(file: Path, name: str, problem: Problem) -> tuple[optuna.Study, R
         TuningError: The file is no database that Optuna can use.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # What is experimental or old in Optuna is for this module to know, not for the reader of a log.
-    warnings.filterwarnings("ignore", module="optuna")
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         storage = RDBStorage(f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}})
@@ -123,13 +122,10 @@ def check_algorithm(settings: TuneSettings) -> None:
 
 
 def make_pruner(settings: TuneSettings, space: SearchSpace) -> BasePruner:
-    """What decides whether a trial goes on."""
+    """What decides whether a trial of Hyperband goes on; the median rule is :class:`.course.Course`'s own."""
     if settings.algorithm == "hyperband":
         values = rungs(settings, space)
         return HyperbandPruner(values[0], values[-1], reduction_factor=_eta(settings))
-    if settings.early_stopping == "median":
-        # Optuna counts steps from 0, and judges from the step after the warm-up on.
-        return MedianPruner(settings.min_trials_required, n_warmup_steps=settings.start_step - 1)
     return NopPruner()
 
 
@@ -176,6 +172,14 @@ def grid(space: SearchSpace) -> Iterator[Mapping[str, Any]]:
         if (key := json.dumps(point)) not in seen:
             seen.add(key)
             yield point
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """What is experimental or old in Optuna is for this module to know, not for the reader of a log."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def suggest(trial: optuna.Trial, space: SearchSpace, *, leave_out: str = "") -> dict[str, Any]:

@@ -1,0 +1,293 @@
+"""Tuning: a checked problem, the search, the comparison of default and best, and the MLflow run of it all."""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mlflow.entities import Metric
+from mlflow.tracking import MlflowClient
+
+from kfp_lifecycle.components.katib_tune.backend import Backend, Problem, Progress, Search, Trial, TrialData
+from kfp_lifecycle.components.katib_tune.comparison import Comparison, Rows, compare
+from kfp_lifecycle.components.katib_tune.search_file import parse_search, read_search
+from kfp_lifecycle.components.katib_tune.trainer_checks import check_estimator
+from kfp_lifecycle.components.shared.inference.schema import TableSchema
+from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
+from kfp_lifecycle.components.shared.model_format import library_version
+from kfp_lifecycle.components.shared.tracking import connect, tracked_run, tracking_errors
+from kfp_lifecycle.components.train.estimators import AUTO
+from kfp_lifecycle.components.train.log_run import log_parameters
+from kfp_lifecycle.components.train.training import TrainingOptions
+from kfp_lifecycle.components.train.trial import log_trial
+
+log = logging.getLogger(__name__)
+
+#: Makes what searches. It is given what is to be called with each trial that has ended, and returns the id of
+#: its MLflow run, where trials do not log themselves.
+MakeBackend = Callable[[Callable[[Trial], str]], Backend]
+
+_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "stopped": "KILLED", "failed": "FAILED"}
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """What is asked for beyond the search itself; the component's face says what each means."""
+
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    experiment: str = "kfp-lifecycle"
+    run_name: str = ""
+    confidence: float = 0.95
+    bootstrap_samples: int = 1000
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a tuning found.
+
+    Args:
+        problem: What was searched.
+        schema: The schema of the rows.
+        estimator: Dotted path of the estimator.
+        search: All trials.
+        best: The best of them, trial 0 if none is better.
+        parameters: The estimator's parameters to train with: the fixed ones, and over them the best.
+        defaults: What all of the estimator's parameters were in trial 0.
+        comparison: Default against best on the test rows.
+        run_id: The MLflow run that holds it all.
+        confidence: Coverage of the comparison's intervals.
+        seconds: How long the search took.
+    """
+
+    problem: Problem
+    schema: TableSchema
+    estimator: str
+    search: Search
+    best: Trial
+    parameters: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    comparison: Comparison
+    run_id: str
+    confidence: float
+    seconds: float
+
+    @property
+    def default(self) -> Trial | None:
+        """Trial 0; None where the search ended before it."""
+        return next((trial for trial in self.search.trials if trial.number == 0), None)
+
+    @property
+    def conclusion(self) -> str:
+        """Whether tuning helped, in a sentence."""
+        metric, found = self.problem.objective.metric, self.comparison
+        if found.verdict == "same":
+            return "Tuning did not help: no trial was better than the default parameters."
+        change = found.differences[metric]
+        ends = f"{100 * self.confidence:g}% interval {change.low:+.4f} to {change.high:+.4f}"
+        by = f"{metric} {change.value:+.4f} ({ends})"
+        return {
+            "better": f"Tuning helped: {by} on the test rows.",
+            "worse": f"Tuning did harm: {by} on the test rows.",
+            "unsure": f"Tuning did not help beyond chance: {by} on the test rows.",
+        }[found.verdict]
+
+
+def make_problem(
+    search: Mapping[str, Any],
+    schema: TableSchema,
+    data: TrialData,
+    options: TuneOptions,
+    name: str,
+) -> Problem:
+    """The problem that a search is, checked by itself.
+
+    Args:
+        search: The search, as :func:`.search_file.read_search` gives it.
+        schema: The schema of the rows.
+        data: Where trials read from.
+        options: Estimator, folds and the like.
+        name: What the search is called.
+
+    Raises:
+        TuningError: The search cannot be done. Says why.
+    """
+    training = options.training
+    space, objective, settings = parse_search(search, schema.task)
+    path = AUTO[schema.task] if training.estimator == "auto" else training.estimator
+    flags = {"estimator": path, "class_weight": training.class_weight, "folds": training.folds}
+    return Problem(
+        space,
+        objective,
+        settings,
+        data,
+        fixed=dict(training.estimator_parameters),
+        options=flags,
+        experiment=options.experiment,
+        name=name,
+        seed=training.seed,
+    )
+
+
+def tune(
+    search: str | Mapping[str, Any],
+    rows: Rows,
+    data: TrialData,
+    options: TuneOptions,
+    backend: MakeBackend,
+    name: str,
+) -> Tuning:
+    """Searches, fits default and best on all training rows, and compares them on the test rows.
+
+    Args:
+        search: The search, or its text.
+        rows: The data, as local paths.
+        data: The same, as trials read it.
+        options: What else is asked for.
+        backend: Makes what searches.
+        name: What the search is called.
+
+    Raises:
+        TuningError: The search cannot be done, too many trials failed, or none gave a value.
+        EstimatorError: The estimator cannot be built or fitted.
+        ClusterError: Kubernetes or Katib cannot do it.
+        TrackingError: MLflow fails or cannot be reached.
+    """
+    schema, plan = TableSchema.load(rows.schema), FeatureTransform.load(rows.plan)
+    given = read_search(search)
+    problem = make_problem(given, schema, data, options, name)
+    defaults = check_estimator(problem, options.training, schema, plan)
+    with tracked_run(options.experiment, options.run_name, _tags(schema)) as run_id:
+        problem = replace(problem, parent_run=run_id)
+        client = MlflowClient()
+        log_parameters(client, run_id, {"tune": _said(problem)})
+        began = time.monotonic()
+        found = backend(lambda trial: _log_trial(client, problem, trial)).search(problem, _Said())
+        seconds = time.monotonic() - began
+        best = found.best(problem.objective)
+        assert best is not None  # a backend that finds none raises
+        metric = problem.objective.metric
+        log.info("%s; the best is trial %d, %s %.6g", found.reason, best.number, metric, best.value)
+        comparison = compare(
+            rows,
+            options.training,
+            best.parameters,
+            metric,
+            problem.objective.maximize,
+            samples=options.bootstrap_samples,
+            confidence=options.confidence,
+        )
+        tuning = Tuning(
+            problem,
+            schema,
+            str(problem.options["estimator"]),
+            found,
+            best,
+            {**problem.fixed, **best.parameters},
+            defaults,
+            comparison,
+            run_id,
+            options.confidence,
+            seconds,
+        )
+        _log_outcome(client, tuning)
+    log.info("%s", tuning.conclusion)
+    return tuning
+
+
+class _Said:
+    """Progress as lines of the log: one when a trial has ended, none when one has begun."""
+
+    def __init__(self) -> None:
+        self._before: tuple[int, int] | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        now = (progress.done, progress.failed)
+        if now != self._before:
+            self._before = now
+            log.info("%s", progress)
+
+
+def flat_metrics(tuning: Tuning) -> dict[str, float]:
+    """What the Metrics artifact and the MLflow run have: numbers by name, those that are defined.
+
+    ``cv_<metric>`` and ``cv_<metric>_default`` of the folds, ``test_<metric>`` and ``test_<metric>_default``
+    of the test rows, and the objective's difference there with its interval.
+    """
+    objective, found = tuning.problem.objective.metric, tuning.comparison
+    values = {f"cv_{name}": value for name, value in tuning.best.metrics.items()}
+    if tuning.default is not None and tuning.default.value is not None:
+        values[f"cv_{objective}_default"] = tuning.default.value
+    values |= {f"test_{name}": one.value for name, one in found.best.items()}
+    values |= {f"test_{name}_default": one.value for name, one in found.default.items()}
+    if objective in found.differences:
+        change = found.differences[objective]
+        name = f"test_{objective}_difference"
+        values |= {name: change.value, f"{name}_low": change.low, f"{name}_high": change.high}
+    trials = tuning.search.trials
+    values["trials"] = len(trials)
+    for state in ("complete", "pruned", "failed"):
+        values[f"trials_{state}"] = sum(trial.state == state for trial in trials)
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def parameters_text(tuning: Tuning) -> str:
+    """The parameters to train with, as one JSON object: integers stay integers."""
+    return json.dumps(dict(tuning.parameters), ensure_ascii=False)
+
+
+def log_files(tuning: Tuning, files: Mapping[str, str]) -> None:
+    """Puts texts by their names into the MLflow run, under ``tuning/``. Raises ``TrackingError``."""
+    client = connect()
+    with tracking_errors():
+        for name, text in files.items():
+            client.log_text(tuning.run_id, text, f"tuning/{name}")
+
+
+def _log_trial(client: MlflowClient, problem: Problem, trial: Trial) -> str:
+    now = time.time()
+    return log_trial(
+        client,
+        problem.parent_run,
+        name=f"trial-{trial.number}",
+        parameters=trial.parameters,
+        metrics=trial.metrics,
+        folds=[{problem.objective.metric: value} for value in trial.intermediate if math.isfinite(value)],
+        status=_STATUS[trial.state],
+        tags={"kfp_lifecycle.trial_state": trial.state, "kfp_lifecycle.error": trial.error},
+        started=now - trial.seconds,
+        ended=now,
+    )
+
+
+def _log_outcome(client: MlflowClient, tuning: Tuning) -> None:
+    now = int(time.time() * 1000)
+    metrics = [Metric(name, value, now, 0) for name, value in flat_metrics(tuning).items()]
+    client.log_batch(tuning.run_id, metrics=metrics)
+    log_parameters(client, tuning.run_id, {"best": dict(tuning.parameters)})
+    client.set_tag(tuning.run_id, "kfp_lifecycle.conclusion", tuning.conclusion)
+
+
+def _said(problem: Problem) -> dict[str, Any]:
+    settings = problem.settings
+    return {
+        "space": problem.space.to_dict(),
+        "objective": problem.objective.metric,
+        "algorithm": settings.algorithm,
+        "max_trials": settings.max_trials,
+        "early_stopping": settings.early_stopping,
+        "fixed": dict(problem.fixed),
+        **problem.options,
+        "seed": problem.seed,
+    }
+
+
+def _tags(schema: TableSchema) -> dict[str, str]:
+    return {
+        "kfp_lifecycle.version": library_version(),
+        "kfp_lifecycle.task": schema.task,
+        "kfp_lifecycle.target": schema.target,
+        "kfp_lifecycle.source_digest": schema.source_digest,
+    }
