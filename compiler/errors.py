@@ -30,3 +30,7 @@ class CompiledFileError(FileError):
 
 class ProfileError(FileError):
     """A profile, or the lock file of the images that it names, says something that cannot be."""
+
+
+class ImageError(LifecycleError):
+    """An image cannot be built, pushed or found: no engine, a full disk, no login, a digest that is gone."""

@@ -22,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from kfp_lifecycle.components.shared.errors import ParameterError, redact
+from kfp_lifecycle.runner.containers import passed_on
 from kfp_lifecycle.runner.errors import PipelineFileError
 from kfp_lifecycle.runner.events import State
 from kfp_lifecycle.runner.logs import ended_by, last_error, plain
@@ -183,18 +184,31 @@ def _task_handler(session: Session) -> type[Any]:
         """Starts a step as the original does, in a process group and with a log of its own."""
 
         def validate_image(self, image: str) -> None:
-            """No warning: the image is not what runs here, whatever it is called."""
+            """No warning: here the image is not what runs, and in a container it may be called anything."""
 
         def run(self) -> Any:
             step, log = session.current, session.attempt()
-            command = with_this_python(self.full_command)
-            _check_length(step.name, command)
-            step.exit_code = session.processes.run(command, {**session.environment, **self.env_vars}, log)
+            _check_length(step.name, self.full_command)
+            step.exit_code = self.start(log)
             if step.exit_code == 0:
                 step.error = ""
                 return status.Status.SUCCESS
             step.error = redacted(_reason(step.exit_code, log))
             return status.Status.FAILURE
+
+        def start(self, log: Path) -> int:
+            """Runs the step as a process, or in a container; gives its exit code."""
+            containers, processes = session.containers, session.processes
+            if containers is None:
+                command = with_this_python(self.full_command)
+                return processes.run(command, {**session.environment, **self.env_vars}, log)
+            name = f"{session.run.run_id}-{log.stem}-{session.current.attempts}"
+            variables = {**passed_on(session.environment), **self.env_vars}
+            command = containers.command(name, self.image, self.full_command, variables)
+            try:
+                return processes.run(command, {**session.environment, **self.env_vars}, log)
+            finally:
+                containers.remove(name)
 
     return StepProcess
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from kfp_lifecycle.components.shared.errors import LifecycleError, redact
 from kfp_lifecycle.runner import traps
+from kfp_lifecycle.runner.containers import STORE, containers
 from kfp_lifecycle.runner.environment import code_folder, cpu_quota, step_environment
 from kfp_lifecycle.runner.errors import PipelineFileError
 from kfp_lifecycle.runner.events import EventKind, Observer, RunResult, State
@@ -35,8 +36,9 @@ def run(
     *,
     output_dir: Path | None = None,
     observers: Sequence[Observer] = (),
+    engine: str = "",
 ) -> RunResult:
-    """Runs ``compiled`` step by step, each step a process of its own in the working directory.
+    """Runs ``compiled`` step by step, each step a process in the working directory, or a container.
 
     A failing step does not raise: the result says which, and why. Ctrl-C (and a TERM or HANG-UP signal)
     ends the running steps and gives a cancelled result.
@@ -46,11 +48,14 @@ def run(
         parameters: Values as :func:`~kfp_lifecycle.runner.parameters.read_parameters` gives them.
         output_dir: Folder for artifacts, logs, reports and ``run.json``; default ``runs/<run id>``.
         observers: Called with each event.
+        engine: ``docker`` or ``podman`` runs each step in the image that the file names, as a user that is
+            not root; empty runs it as a process.
 
     Returns:
         The run as it ended.
 
     Raises:
+        ImageError: The engine does not answer, or has not got an image.
         PipelineFileError: The file holds what kfp.local cannot run, or would run wrongly without a word.
         StorageError: The output folder cannot be written, or the disk is full.
     """
@@ -61,10 +66,15 @@ def run(
     try:
         with _temporary_folder() as temporary:
             code = code_folder(compiled.path)
-            environment = step_environment(os.environ, Path.cwd(), temporary, cpu_quota(), code)
+            place = Path.cwd() / STORE if engine else Path.cwd()
+            environment = step_environment(os.environ, place, temporary, cpu_quota(), code)
             result = _new_result(compiled, parameters, output_dir, environment["MLFLOW_TRACKING_URI"])
             result.notes = [f"{f.problem} {f.fix}".strip() for f in findings]
-            session = Session(result, environment, observers)
+            inside = None
+            if engine:
+                artifacts = result.output_dir / "artifacts"
+                inside = containers(engine, compiled.spec, result.parameters, environment, artifacts)
+            session = Session(result, environment, observers, inside)
             with _ended_by_signals(session):
                 _run(session, compiled, parameters, temporary)
     finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kfp_lifecycle.components.shared.errors import redact
+from kfp_lifecycle.runner.containers import Containers
 from kfp_lifecycle.runner.events import Artifact, Event, EventKind, Observer, RunResult, State, Step
 from kfp_lifecycle.runner.process import Processes
 from kfp_lifecycle.runner.record import link_report, storage_errors, write_record
@@ -28,11 +29,19 @@ class Session:
         run: The run; changed as it goes on.
         environment: What every step's environment is made from.
         observers: Called with each event.
+        containers: How steps are put into containers; None runs them as processes.
     """
 
-    def __init__(self, run: RunResult, environment: Mapping[str, str], observers: Sequence[Observer]) -> None:
+    def __init__(
+        self,
+        run: RunResult,
+        environment: Mapping[str, str],
+        observers: Sequence[Observer],
+        containers: Containers | None = None,
+    ) -> None:
         self.run = run
         self.environment = environment
+        self.containers = containers
         self.processes = Processes()
         self._observers = observers
         self._lock = threading.RLock()

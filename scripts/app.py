@@ -16,6 +16,7 @@ from kfp_lifecycle.scripts.demo_data import demo_data
 from kfp_lifecycle.scripts.diff import diff_command
 from kfp_lifecycle.scripts.docs import docs
 from kfp_lifecycle.scripts.graph import graph_command
+from kfp_lifecycle.scripts.images import images
 from kfp_lifecycle.scripts.init import init_command
 from kfp_lifecycle.scripts.lint import lint_command
 from kfp_lifecycle.scripts.new import new
@@ -81,6 +82,7 @@ app.command("graph", rich_help_panel=BUILD)(graph_command)
 app.command("release", rich_help_panel=BUILD)(release_command)
 app.command("catalog", rich_help_panel=BUILD)(catalog_command)
 app.add_typer(new, name="new", rich_help_panel=BUILD)
+app.add_typer(images, name="images", rich_help_panel=BUILD)
 app.command("run", rich_help_panel=USE)(run_command)
 app.command("promote", rich_help_panel=USE)(promote)
 app.command("rollback", rich_help_panel=USE)(rollback)

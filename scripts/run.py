@@ -1,10 +1,19 @@
 """``kfp-lifecycle run``."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Runner(StrEnum):
+    """What a step runs in."""
+
+    SUBPROCESS = "subprocess"
+    DOCKER = "docker"
+    PODMAN = "podman"
 
 
 def _names(incomplete: str) -> list[str]:
@@ -31,6 +40,10 @@ def run_command(
         list[str] | None,
         typer.Option("-p", "--param", metavar="name=value", help="One parameter; it wins over --params."),
     ] = None,
+    runner: Annotated[
+        Runner,
+        typer.Option("--runner", help="Each step a process, or a container of the image that it ships in."),
+    ] = Runner.SUBPROCESS,
     output_dir: Annotated[
         Path | None,
         typer.Option(
@@ -47,6 +60,10 @@ def run_command(
     version the newest is taken. A parameter is read as the pipeline types it; a mapping for a text parameter
     becomes JSON. MLflow is the server in `MLFLOW_TRACKING_URI`, or else `mlflow.db` in the current folder.
 
+    With `--runner docker` each step runs in its image (`kfp-lifecycle images build`), as a user that is not
+    root, with a read-only root file system and only the files mounted that the parameters name; MLflow's
+    default store is then `mlflow-containers/mlflow.db`.
+
     Exits with 0, with 1 when a step fails, with 130 after Ctrl-C.
 
     **Examples**
@@ -54,6 +71,7 @@ def run_command(
         kfp-lifecycle run training --params pipelines/params/churn.yaml
         kfp-lifecycle run training@1.0.0 --params my.yaml -p folds=3
         kfp-lifecycle run prepare -p source=data/churn.csv -p target=churn
+        kfp-lifecycle run training --params my.yaml --runner docker
         kfp-lifecycle run my_pipeline.yaml -p 'slices=[contract, gender]'
     """
     from kfp_lifecycle.runner.load import load
@@ -70,6 +88,7 @@ def run_command(
     with collector_off():
         import kfp.local.pipeline_orchestrator  # noqa: F401 - what the run needs first
     with show_progress() as observer:
-        result = run(file, parameters, output_dir=output_dir, observers=[observer])
+        engine = "" if runner is Runner.SUBPROCESS else runner.value
+        result = run(file, parameters, output_dir=output_dir, observers=[observer], engine=engine)
     show_result(result)
     raise typer.Exit(result.exit_code)

@@ -40,7 +40,7 @@ class ImageNames:
 
     def __init__(self, settings: Images, root: Path) -> None:
         self.settings = settings
-        self.lock = _read_lock(root / LOCK) if settings.locked else None
+        self.lock = read_lock(root / LOCK) if settings.locked else None
 
     def rename(self, spec: Spec, released: Sequence[str] = ()) -> None:
         """Renames every image in a spec, in place; also where a task is told its image as a constant.
@@ -119,7 +119,7 @@ def _rename_constants(spec: Spec, names: Mapping[str, str]) -> None:
                 value["constant"] = names.get(value["constant"], value["constant"])
 
 
-def _read_lock(file: Path) -> Lock:
+def read_lock(file: Path) -> Lock:
     try:
         data = file.read_bytes()
     except OSError as error:

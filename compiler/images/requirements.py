@@ -1,0 +1,98 @@
+"""The locked requirements of an image, every file by its hash, from the extras of pyproject.toml."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+from kfp_lifecycle.compiler.errors import CompileError
+from kfp_lifecycle.compiler.images.definitions import ImageSet
+from kfp_lifecycle.components.shared.errors import redact
+
+FILE = "requirements.txt"
+
+#: What images run on. Wheels for it are what is locked.
+PLATFORM = "x86_64-manylinux_2_28"
+
+#: In every image: process 1, which passes signals on. KFP itself goes in without its dependencies: a step
+#: needs only its executor, and its exact pins would fight with those of the extras.
+_ALWAYS = ("dumb-init>=1.2.5,<2",)
+_WITHOUT_DEPENDENCIES = ("kfp",)
+
+#: In no image: these work while one is built. The bill of materials comes from cyclonedx-py.
+TOOLS = "tools"
+_TOOLS = ("wheel", "cyclonedx-bom>=7,<8")
+
+_HEADER = """\
+# Locked by `kfp-lifecycle images requirements` from {extras} of pyproject.toml. Do not edit.
+"""
+
+
+def lock(images: ImageSet, name: str) -> str:
+    """The content of ``images/NAME/requirements.txt``.
+
+    Versions are those of constraints.txt where it has one.
+
+    Raises:
+        CompileError: uv is not installed, an extra does not exist, or nothing fits together.
+    """
+    project = tomllib.loads((images.root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    definition = images.images[name]
+    wanted = [*_ALWAYS, *_extras(project["optional-dependencies"], definition.extras, name)]
+    alone = [text for text in project["dependencies"] if text.partition("==")[0] in _WITHOUT_DEPENDENCIES]
+    options = _cpu_build() if definition.torch == "cpu" else []
+    locked = _compile(images, wanted, options) + _compile(images, alone, ["--no-deps"])
+    if definition.torch == "cpu" and "+cpu" not in locked:
+        raise CompileError(
+            f"PyTorch's build for CPUs, which the image {name!r} is to hold, was not found.",
+            "Put its wheel into the folder that PIP_FIND_LINKS names, or make PyTorch's index reachable.",
+        )
+    return _HEADER.format(extras="the extras " + ", ".join(definition.extras)) + locked
+
+
+def lock_tools(images: ImageSet) -> str:
+    """The content of ``images/tools/requirements.txt``: what makes the wheel and the bill of materials."""
+    wanted = tomllib.loads((images.root / "pyproject.toml").read_text(encoding="utf-8"))["build-system"][
+        "requires"
+    ]
+    return _HEADER.format(extras="build-system.requires") + _compile(images, [*wanted, *_TOOLS], [])
+
+
+def _extras(there: dict[str, list[str]], wanted: Iterable[str], image: str) -> list[str]:
+    for extra in wanted:
+        if extra not in there:
+            raise CompileError(
+                f"The image {image!r} is to hold the extra {extra!r}, which pyproject.toml does not have.",
+                f"It has {', '.join(sorted(there))}.",
+            )
+    return [text for extra in wanted for text in there[extra]]
+
+
+def _cpu_build() -> list[str]:
+    """Options that lead to PyTorch without CUDA: pip's folder of wheels, else PyTorch's own index."""
+    folder = os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS")
+    return ["--find-links", folder] if folder else ["--torch-backend", "cpu"]
+
+
+def _compile(images: ImageSet, requirements: list[str], options: list[str]) -> str:
+    beside = Path(sys.executable).with_name("uv")
+    uv = str(beside) if beside.is_file() else shutil.which("uv")
+    if uv is None:
+        raise CompileError("Locking requirements needs uv, which is not installed.", "pip install uv")
+    command = [uv, "pip", "compile", "-", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
+    command += ["--no-emit-index-url", "--no-emit-find-links", "--only-binary", ":all:", "--upgrade"]
+    command += ["--python-version", images.python, "--python-platform", PLATFORM]
+    command += ["--constraint", str(images.root / "constraints.txt"), *options]
+    environment = {**os.environ, "UV_FIND_LINKS": ""}
+    done = subprocess.run(
+        command, input="\n".join(requirements), env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise CompileError(
+            f"The requirements do not fit together: {redact(done.stderr.strip())[-1000:]}",
+            "Loosen the extras of pyproject.toml, or make constraints.txt anew (make lock).",
+        )
+    return done.stdout
