@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from kfp_lifecycle.components.shared.errors import DeviceError
@@ -54,8 +55,10 @@ class Group:
         if self.world == 1:
             return network
         devices = [self.device] if self.device.type == "cuda" else None
+        # Buffers that do not change in training need not be sent at each step; batch normalization's do.
+        changing = any(isinstance(module, _BatchNorm) for module in network.modules())
         wrapped: torch.nn.Module = DistributedDataParallel(
-            network, device_ids=devices, gradient_as_bucket_view=True
+            network, device_ids=devices, gradient_as_bucket_view=True, broadcast_buffers=changing
         )
         return wrapped
 

@@ -82,6 +82,26 @@ def curve(folder: Path, group: Group, memory: str) -> dict[str, Any]:
     return {"losses": losses, "weights": [p.tolist() for p in body.parameters()]}
 
 
+def learn(folder: Path) -> None:
+    """The real training, with the options in the folder; rank 0 is killed after the epoch that is named."""
+    from tests.components.train_gpu.learnable import options, train
+
+    torch.set_num_threads(1)
+    given = json.loads((folder / "options.json").read_text())
+    last = given.pop("killed_after", 0)
+
+    def kill(record: Any, best: bool) -> None:
+        if record.epoch == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    found = train(folder, "binary", options(**given), watchers=[kill]).fitted
+    history = [[record.train_loss, record.validation_loss] for record in found.history]
+    weights = [weight.tolist() for weight in found.network.state_dict().values()]
+    told = {"history": history, "metrics": found.metrics, "weights": weights, "resumed": found.resumed}
+    rank = os.environ.get("RANK", "0")
+    (folder / f"{rank}.json").write_text(json.dumps(told))
+
+
 def _forever(group: Group) -> None:
     for _ in itertools.count():
         group.barrier()
@@ -147,6 +167,9 @@ def main(what: str, folder: str, timeout_s: str = "60") -> None:
             talk, train, declared, table, bug, killed, silent, deaf, stopped,
         )
     }  # fmt: skip
+    if what == "learn":  # which joins by itself
+        learn(Path(folder))
+        return
     with join(CPU, timedelta(seconds=float(timeout_s))) as group:
         does[what](Path(folder), group)
 

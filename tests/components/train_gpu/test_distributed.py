@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ from kfp_lifecycle.components.train_gpu.distributed import Group, all_agree, joi
 from kfp_lifecycle.components.train_gpu.launch import RankFailed, launch
 from tests.components.train_gpu import ranks
 from tests.components.train_gpu.feature_tables import feature_table
+from tests.components.train_gpu.learnable import write_tables
 from tests.conftest import ROOT
 
 MODULE = "tests.components.train_gpu.ranks"
@@ -94,6 +96,30 @@ def test_two_ranks_train_as_one(tmp_path: Path) -> None:
     # Each rank streams row groups of its own, so the batches are others; the curve is near.
     assert first["stream"]["losses"] != alone["stream"]["losses"]
     assert first["stream"]["losses"] == pytest.approx(alone["stream"]["losses"], rel=0.05)
+
+
+def test_a_training_of_two_ranks_is_killed_and_taken_up(tmp_path: Path) -> None:
+    """Its losses and metrics are those of one process, and a kill changes not a bit of them."""
+    store, chosen = tmp_path / "checkpoints", {"dropout": 0.0, "epochs": 4}
+    write_tables(tmp_path, "binary", rows=605)
+    (tmp_path / "options.json").write_text(json.dumps(chosen))
+    ranks.learn(tmp_path)
+    alone = json.loads((tmp_path / "0.json").read_text())
+    first, second = together("learn", tmp_path)
+    assert first == second
+    assert np.array(first["history"]) == pytest.approx(np.array(alone["history"]), rel=1e-4)
+    assert first["metrics"] == pytest.approx(alone["metrics"], rel=1e-3)
+    kept = {**chosen, "checkpoint_uri": str(store), "checkpoint_epochs": 1}
+    (tmp_path / "options.json").write_text(json.dumps({**kept, "killed_after": 3}))
+    with pytest.raises(DeviceError, match="Rank 0 was killed"):
+        together("learn", tmp_path)
+    assert list(store.iterdir())
+    (tmp_path / "options.json").write_text(json.dumps(kept))
+    again, other = together("learn", tmp_path)
+    assert again == other
+    assert again.pop("resumed").startswith("epoch ")
+    first.pop("resumed")
+    assert again == first
 
 
 def test_a_declared_error_of_one_rank_is_the_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
