@@ -187,11 +187,33 @@ class Cluster:
         """
         query = [("container", container)] * bool(container) + [("tailLines", str(tail))] * bool(tail)
         query += [("previous", "true")] * previous
+        return str(self._log(pod, query, "str") or "")
+
+    def log_stream(self, pod: str, container: str, *, since: str = "", tail: int = 0) -> Any:
+        """The same as an open response, each line after the time it was printed at.
+
+        Args:
+            pod: The pod.
+            container: Its container.
+            since: Only lines of this second (RFC 3339) or later.
+            tail: How many of the last lines; 0 is all.
+
+        Returns:
+            urllib3's response, to be closed; None where the container has not started, or the pod is gone.
+
+        Raises:
+            ClusterError: As :meth:`call` does.
+        """
+        query = [("container", container), ("timestamps", "true")]
+        query += [("sinceTime", since)] * bool(since) + [("tailLines", str(tail))] * bool(tail)
+        return self._log(pod, query, "stream")
+
+    def _log(self, pod: str, query: list[tuple[str, str]], answer: str) -> Any:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
         try:
-            return str(self.call("get", path, f"pods/log {pod!r}{self._where()}", query=query, answer="str"))
+            return self.call("get", path, f"pods/log {pod!r}{self._where()}", query=query, answer=answer)
         except (_Waiting, _NotThere):
-            return ""
+            return None
 
     def call(
         self,
