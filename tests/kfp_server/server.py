@@ -186,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             with owner.state.lock:
                 route, path = _find(owner, self.command, urlsplit(self.path).path)
-                user = owner.gate.user(self.headers)  # type: ignore[arg-type]
+                user = owner.gate.user(self.headers, line)  # type: ignore[arg-type]
                 request = self._request(path, body, user)
                 return 200, route.handler(owner.state, request)
         except LoginPageError:
