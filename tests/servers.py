@@ -2,14 +2,18 @@
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+import pytest
 
 
 def free_port() -> int:
@@ -81,6 +85,41 @@ def s3_server(folder: Path) -> Iterator[dict[str, str]]:
             "AWS_SECRET_ACCESS_KEY": "hush-hush",
             "AWS_DEFAULT_REGION": "us-east-1",
         }
+
+
+@contextlib.contextmanager
+def postgres_server(password: str) -> Iterator[int]:
+    """A PostgreSQL cluster of its own, whose superuser is ``owner``; gives its port."""
+    if _postgres("initdb") is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    # Not below pytest's own folder, which other users may not enter.
+    with tempfile.TemporaryDirectory(prefix="postgres-") as name:
+        folder, port = Path(name), free_port()
+        secret, data = folder / "secret", folder / "data"
+        secret.write_text(password)
+        for path in (folder, secret) if os.getuid() == 0 else ():
+            shutil.chown(path, "nobody")
+        _as_postgres(
+            "initdb", "-D", str(data), "-U", "owner", "-A", "scram-sha-256", f"--pwfile={secret}", "-N"
+        )
+        options = f"-p {port} -k '' -c listen_addresses=127.0.0.1 -c fsync=off"
+        _as_postgres("pg_ctl", "-D", str(data), "-o", options, "-l", str(folder / "log"), "-w", "start")
+        try:
+            yield port
+        finally:
+            _as_postgres("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+
+
+def _postgres(name: str) -> str | None:
+    """A program of PostgreSQL's, which Debian keeps off the PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return str(found[-1]) if found else shutil.which(name)
+
+
+def _as_postgres(name: str, *arguments: str) -> None:
+    """Runs a program of PostgreSQL's as a user that it accepts: it refuses to run as root."""
+    user = ["runuser", "-u", "nobody", "--"] if os.getuid() == 0 else []
+    subprocess.run([*user, str(_postgres(name)), *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def _wait(process: "subprocess.Popen[bytes]", ready: str, log: Path, timeout_s: float) -> None:

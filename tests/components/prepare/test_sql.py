@@ -1,59 +1,28 @@
 """A query on a real PostgreSQL server."""
 
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import polars as pl
 import pytest
 
 from kfp_lifecycle.components.prepare import sql
 from kfp_lifecycle.components.shared.errors import ParameterError, SourceError
-from tests.servers import free_port
+from tests.servers import free_port, postgres_server
 
 pytestmark = pytest.mark.server
 PASSWORD = "hush-hush"
 
 
-def program(name: str) -> str | None:
-    """A program of PostgreSQL's, which Debian keeps off the PATH."""
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    return str(found[-1]) if found else shutil.which(name)
-
-
-def as_server(name: str, *arguments: str) -> None:
-    """Runs a program of PostgreSQL's as a user that it accepts: it refuses to run as root."""
-    user = ["runuser", "-u", "nobody", "--"] if os.getuid() == 0 else []
-    subprocess.run([*user, str(program(name)), *arguments], check=True, stdout=subprocess.DEVNULL)
-
-
 @pytest.fixture(scope="module")
 def server():
     """A cluster of its own, reached by the environment as libpq reads it."""
-    if program("initdb") is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    # Not below pytest's own folder, which other users may not enter.
-    with tempfile.TemporaryDirectory(prefix="postgres-") as name:
-        folder, port = Path(name), free_port()
-        secret, data = folder / "secret", folder / "data"
-        secret.write_text(PASSWORD)
-        for path in (folder, secret) if os.getuid() == 0 else ():
-            shutil.chown(path, "nobody")
-        as_server("initdb", "-D", str(data), "-U", "owner", "-A", "scram-sha-256", f"--pwfile={secret}", "-N")
-        options = f"-p {port} -k '' -c listen_addresses=127.0.0.1 -c fsync=off"
-        as_server("pg_ctl", "-D", str(data), "-o", options, "-l", str(folder / "log"), "-w", "start")
-        try:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("PGUSER", "owner")
-                patch.setenv("PGPASSWORD", PASSWORD)
-                uri = f"postgresql://127.0.0.1:{port}/postgres"
-                execute(uri, SETUP)
-                yield uri
-        finally:
-            as_server("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+    with postgres_server(PASSWORD) as port, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGUSER", "owner")
+        patch.setenv("PGPASSWORD", PASSWORD)
+        uri = f"postgresql://127.0.0.1:{port}/postgres"
+        execute(uri, SETUP)
+        yield uri
 
 
 SETUP = """
