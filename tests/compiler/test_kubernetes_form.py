@@ -39,15 +39,15 @@ def test_the_objects_of_a_pipeline() -> None:
 
 
 def test_the_platform_settings_are_in_the_version(tmp_path: Path) -> None:
-    (training,) = compile_repository(REPOSITORY, ["training"], find_profile(REPOSITORY, "gpu"))
+    (training,) = compile_repository(REPOSITORY, ["training-torch"], find_profile(REPOSITORY, "gpu"))
     text = kubernetes_file(training).text
     pipeline, version = yaml.safe_load_all(text)
     assert "namespace" not in pipeline["metadata"]
     assert version["spec"]["platformSpec"] == training.platform
     (tmp_path / "objects.yaml").write_text(text)
     compiled = read(tmp_path / "objects.yaml")
-    assert compiled.name == "training"
-    assert compiled.kubernetes["exec-train"]["tolerations"]
+    assert compiled.name == "training-torch"
+    assert compiled.kubernetes["exec-train-gpu"]["tolerations"]
 
 
 def test_the_command_writes_all_of_them(tmp_path: Path) -> None:

@@ -41,14 +41,18 @@ def test_only_images_and_platform_settings_differ(name: str, tmp_path: Path) -> 
 
 
 def test_the_command_writes_elsewhere(tmp_path: Path) -> None:
-    done = run("compile", "training", "train", "--profile", "gpu", "--out", str(tmp_path / "gpu"), cwd=ROOT)
+    names = ("training", "training-torch", "train")
+    done = run("compile", *names, "--profile", "gpu", "--out", str(tmp_path / "gpu"), cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert sorted(f.relative_to(tmp_path).as_posix() for f in tmp_path.rglob("*.yaml")) == [
         "gpu/components/train/1.0.0.yaml",
+        "gpu/pipelines/training-torch/1.0.0.yaml",
         "gpu/pipelines/training/1.0.0.yaml",
     ]
-    text = (tmp_path / "gpu/pipelines/training/1.0.0.yaml").read_text()
-    assert text.count("resourceType: nvidia.com/gpu") == 1
+    # scikit-learn has no use for a GPU, and the other steps of the pipeline have none either.
+    for name, accelerators in (("training", 0), ("training-torch", 1)):
+        text = (tmp_path / f"gpu/pipelines/{name}/1.0.0.yaml").read_text()
+        assert text.count("resourceType: nvidia.com/gpu") == accelerators
     again = ("compile", "training", "--profile", "gpu", "--out", str(tmp_path / "gpu"), "--check")
     assert run(*again, cwd=ROOT).returncode == 0
 
