@@ -164,12 +164,14 @@ class KubernetesApi:
         namespace: str = "team",
         labels: Mapping[str, str] | None = None,
         status: Mapping[str, Any] | None = None,
+        owner: str = "",
     ) -> None:
-        """A pod with a log for each of its containers, and more of its status than the phase."""
+        """A pod with a log for each of its containers, more of its status than the phase, its owner's uid."""
+        owners = [{"uid": owner}] if owner else []
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": name, "labels": dict(labels or {})},
+            "metadata": {"name": name, "labels": dict(labels or {}), "ownerReferences": owners},
             "spec": {"containers": [{"name": container, "image": "none"} for container in logs]},
             "status": {"phase": phase, **(status or {})},
         }

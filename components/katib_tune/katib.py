@@ -120,16 +120,15 @@ class KatibSearch:
 
     def _adopted(self, there: dict[str, Any], body: dict[str, Any], experiments: Objects) -> bool:
         """Whether the Experiment that is there is this search's. False when it has gone, or had failed."""
-        name, about = body["metadata"]["name"], there["metadata"]
+        name, about, where = body["metadata"]["name"], there["metadata"], self.cluster.namespace
         if about.get("deletionTimestamp"):
             self._wait_gone(name, experiments)
             return False
         own = body["metadata"]["annotations"][DIGEST]
         if (about.get("annotations") or {}).get(DIGEST) != own:
             raise ClusterError(
-                f"There is an Experiment {name!r} in namespace {self.cluster.namespace!r} that searches "
-                "something else.",
-                f"kubectl -n {self.cluster.namespace} delete experiment {name}, or name this search otherwise.",
+                f"There is an Experiment {name!r} in namespace {where!r} that searches something else.",
+                f"kubectl -n {where} delete experiment {name}, or name this search otherwise.",
             )
         if condition(there, "Failed"):
             log.info("the Experiment %s failed before: it is made anew", name)

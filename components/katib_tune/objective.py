@@ -146,11 +146,6 @@ class TuneSettings:
                 f"parallel_trials is {self.parallel_trials}, more than max_trials, {self.max_trials}.",
                 "Give as many or fewer.",
             )
-        if self.max_failed_trials > self.max_trials:
-            raise TuningError(
-                f"max_failed_trials is {self.max_failed_trials}, more than max_trials, {self.max_trials}.",
-                "Give as many or fewer.",
-            )
         if not 0 <= self.time_budget < math.inf:
             raise TuningError(f"time_budget is {self.time_budget}.", "Give seconds, or 0 for no end.")
         _check_algorithm_settings(self.algorithm, self.algorithm_settings)

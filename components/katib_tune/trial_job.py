@@ -215,7 +215,8 @@ def _volumes(
         mount(claim, f"/mnt/{claim}", read_only=True)
     found = list(volumes.values())
     if size := settings.get("shared_memory"):
-        found.append({"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": _canonical(size)}})
+        memory = {"medium": "Memory", "sizeLimit": _canonical(size)}
+        found.append({"name": "shared-memory", "emptyDir": memory})
         mounts.append({"name": "shared-memory", "mountPath": "/dev/shm"})
     return found, mounts
 
