@@ -9,7 +9,7 @@ import yaml
 
 from kfp_lifecycle.components.katib_tune.backend import Backend, Problem, Trial, TrialData
 from kfp_lifecycle.components.katib_tune.limits import parse_memory
-from kfp_lifecycle.components.shared.errors import TuningError
+from kfp_lifecycle.components.shared.errors import ParameterError, TuningError
 from kfp_lifecycle.components.shared.parameters import one_of
 
 WHERE = ("auto", "katib", "local")
@@ -59,10 +59,15 @@ def make_backend(places: Places, told: Callable[[Trial], str]) -> Backend:
         told: Called with each trial of a local search that has ended; on a cluster trials log themselves.
 
     Raises:
-        ParameterError: The memory limit is no quantity.
+        ParameterError: The memory limit is no quantity, or no image is given.
         ClusterError: There is no way to a cluster from here.
     """
     if places.on_cluster:
+        if not places.trial_image:
+            raise ParameterError(
+                "Parameter 'trial_image' is empty, and Katib's trials need an image.",
+                "Give the image of the train component.",
+            )
         from kfp_lifecycle.components.katib_tune.katib import KatibSearch
         from kfp_lifecycle.components.katib_tune.trial_job import TrialPod
         from kfp_lifecycle.components.shared.cluster import connect

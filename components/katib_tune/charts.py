@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from kfp_lifecycle.components.katib_tune.backend import State, Trial
 from kfp_lifecycle.components.katib_tune.objective import Objective
@@ -44,7 +44,7 @@ def history_chart(trials: Sequence[Trial], objective: Objective) -> Markup:
                 failed, [bottom] * len(failed), marker="x", color=MUTED, label="failed", clip_on=False
             )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(loc="lower right" if objective.maximize else "upper right", ncols=5)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5)
         return svg(figure, "History of the search")
 
 
@@ -232,6 +232,10 @@ def _scale_axis(axes: Axes, parameter: Parameter, which: str) -> None:
         (axes.set_xlim if which == "x" else axes.set_ylim)(-0.5, len(labels) - 0.5)
     elif parameter.log:
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+        axis = axes.xaxis if which == "x" else axes.yaxis
+        axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _place(parameter: Parameter, value: Any) -> float | None:

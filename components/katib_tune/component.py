@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from kfp_lifecycle.components.shared.image import CORE_IMAGE, TUNE_IMAGE
+from kfp_lifecycle.components.shared.image import TUNE_IMAGE
 
 VERSION = "1.0.0"
 
@@ -37,7 +37,7 @@ def katib_tune(
     where: str = "auto",
     storage: str = "tuning.db",
     memory_limit: str = "",
-    trial_image: str = CORE_IMAGE,
+    trial_image: str = "",
     namespace: str = "",
     service_account: str = "",
     keep_experiment: bool = False,
@@ -90,7 +90,7 @@ def katib_tune(
         storage: SQLite file that a local search is kept in, and taken up from after a crash.
         memory_limit: Memory of all trials of a local search together, such as 4Gi; a trial that outgrows its
             part has failed. Empty is most of what is free.
-        trial_image: Image of Katib's trials: the train component's.
+        trial_image: Image of Katib's trials: the train component's. Needed with Katib alone.
         namespace: Namespace of Katib's Experiment; empty is the pod's own.
         service_account: Service account of Katib's trials; empty is the namespace's default.
         keep_experiment: Whether the Experiment and its trials stay when the search has ended.

@@ -11,6 +11,7 @@ from typing import Any
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
+from kfp_lifecycle.components.evaluate.bootstrap import UNDEFINED
 from kfp_lifecycle.components.katib_tune.backend import Backend, Problem, Progress, Search, Trial, TrialData
 from kfp_lifecycle.components.katib_tune.comparison import Comparison, Rows, compare
 from kfp_lifecycle.components.katib_tune.search_file import parse_search, read_search
@@ -80,19 +81,22 @@ class Tuning:
         return next((trial for trial in self.search.trials if trial.number == 0), None)
 
     @property
+    def change(self) -> str:
+        """The objective's difference on the test rows, with its interval."""
+        metric = self.problem.objective.metric
+        found = self.comparison.differences.get(metric, UNDEFINED)
+        ends = f"{100 * self.confidence:g}% interval {found.low:+.4g} to {found.high:+.4g}"
+        return f"{metric} {found.value:+.4g} ({ends})"
+
+    @property
     def conclusion(self) -> str:
         """Whether tuning helped, in a sentence."""
-        metric, found = self.problem.objective.metric, self.comparison
-        if found.verdict == "same":
-            return "Tuning did not help: no trial was better than the default parameters."
-        change = found.differences[metric]
-        ends = f"{100 * self.confidence:g}% interval {change.low:+.4f} to {change.high:+.4f}"
-        by = f"{metric} {change.value:+.4f} ({ends})"
         return {
-            "better": f"Tuning helped: {by} on the test rows.",
-            "worse": f"Tuning did harm: {by} on the test rows.",
-            "unsure": f"Tuning did not help beyond chance: {by} on the test rows.",
-        }[found.verdict]
+            "better": f"Tuning helped: {self.change} on the test rows.",
+            "worse": f"Tuning did harm: {self.change} on the test rows.",
+            "unsure": f"Tuning did not help beyond chance: {self.change} on the test rows.",
+            "same": "Tuning did not help: no trial was better than the default parameters.",
+        }[self.comparison.verdict]
 
 
 def make_problem(
