@@ -1,16 +1,27 @@
 """What the ``katib-tune`` component's body calls."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kfp_lifecycle.components.katib_tune.backend import TrialData
 from kfp_lifecycle.components.katib_tune.backends import Places, make_backend, would_be_experiment
+from kfp_lifecycle.components.shared.errors import TuningError
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
 from kfp_lifecycle.components.shared.outputs import InputArtifact, OutputArtifact, whole_file, whole_folder
 from kfp_lifecycle.components.shared.parameters import json_object
 from kfp_lifecycle.components.shared.step import step
+
+#: Parameters that are settings of the search by the same names.
+_SETTINGS = (
+    "algorithm",
+    "early_stopping",
+    "max_trials",
+    "parallel_trials",
+    "max_failed_trials",
+    "time_budget",
+)
 
 
 class Outputs(NamedTuple):
@@ -32,78 +43,37 @@ def katib_tune_step(
     metrics: OutputArtifact,
     report: OutputArtifact,
     experiment_yaml: OutputArtifact,
-    search_space: str,
-    objective: str,
-    goal: str,
-    additional_metrics: Sequence[str],
-    algorithm: str,
-    algorithm_settings: str,
-    early_stopping: str,
-    max_trials: int,
-    parallel_trials: int,
-    max_failed_trials: int,
-    time_budget: float,
-    estimator: str,
-    estimator_parameters: str,
-    class_weight: str,
-    folds: int,
-    places: Mapping[str, Any],
-    experiment: str,
-    run_name: str,
-    confidence: float,
-    bootstrap_samples: int,
-    seed: int,
+    **asked: Any,
 ) -> Outputs:
-    """Searches as the component says; see :func:`.tuning.tune` for the errors."""
+    """Searches as the component says; see :func:`.tuning.tune` for the errors.
+
+    Args:
+        train: The training split.
+        test: The test split.
+        schema: The Schema artifact.
+        plan: The unfitted transform.
+        trials: Gets the table of all trials.
+        metrics: Gets the numbers.
+        report: Gets the HTML page.
+        experiment_yaml: Gets Katib's Experiment.
+        **asked: The component's parameters by name.
+    """
     from kfp_lifecycle.components.katib_tune.comparison import Rows
     from kfp_lifecycle.components.katib_tune.report import render_report
-    from kfp_lifecycle.components.katib_tune.search_file import read_search
     from kfp_lifecycle.components.katib_tune.table import trials_table
-    from kfp_lifecycle.components.katib_tune.tuning import (
-        TuneOptions,
-        flat_metrics,
-        log_files,
-        parameters_text,
-        tune,
-    )
-    from kfp_lifecycle.components.train.training import TrainingOptions
+    from kfp_lifecycle.components.katib_tune.tuning import flat_metrics, log_files, parameters_text, tune
 
-    given = read_search(search_space)
-    if "parameters" not in given:
-        given = {"parameters": given}
-    asked = {
-        "objective": _objective(objective, goal, additional_metrics),
-        "algorithm": algorithm,
-        "algorithm_settings": json_object(algorithm_settings, "algorithm_settings"),
-        "early_stopping": early_stopping,
-        "max_trials": max_trials,
-        "parallel_trials": parallel_trials,
-        "max_failed_trials": max_failed_trials,
-        "time_budget": time_budget,
-    }
-    place = Places(**places)
+    places = Places(**{own.name: asked[own.name] for own in fields(Places)})
     tuning = tune(
-        asked | given,
+        _search(asked),
         Rows(Path(train.path), Path(test.path), Path(schema.path), Path(plan.path)),
-        _data(place.on_cluster, train, schema, plan),
-        TuneOptions(
-            TrainingOptions(
-                estimator=estimator,
-                estimator_parameters=json_object(estimator_parameters, "estimator_parameters"),
-                class_weight=class_weight,
-                folds=folds,
-                seed=seed,
-            ),
-            experiment,
-            run_name,
-            confidence,
-            bootstrap_samples,
-        ),
-        lambda told: make_backend(place, told),
-        _name(Path(schema.path), place),
+        _data(places.on_cluster, train, schema, plan),
+        _options(asked),
+        lambda told: make_backend(places, told),
+        _name(Path(schema.path), places),
     )
     page = render_report(tuning)
-    sent = tuning.search.experiment_yaml or would_be_experiment(tuning.problem, place)
+    sent = tuning.search.experiment_yaml or would_be_experiment(tuning.problem, places)
     log_files(tuning, {"report.html": page, "experiment.yaml": sent})
     table = trials_table(tuning.search, tuning.problem.space)
     with whole_folder(trials.path) as folder:
@@ -116,13 +86,43 @@ def katib_tune_step(
     return Outputs(parameters_text(tuning), tuning.comparison.helped, tuning.run_id)
 
 
-def _objective(metric: str, goal: str, additional_metrics: Sequence[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {"additional_metrics": list(additional_metrics)}
-    if metric != "auto":
-        found["metric"] = metric
-    if goal.strip():
-        found["goal"] = json.loads(goal)
-    return found
+def _search(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The search that the parameters say; a whole search in ``search_space`` goes over them."""
+    from kfp_lifecycle.components.katib_tune.search_file import read_search
+
+    given = read_search(asked["search_space"])
+    if not isinstance(given.get("parameters"), Mapping) or "type" in given["parameters"]:
+        given = {"parameters": given}
+    found: dict[str, Any] = {name: asked[name] for name in _SETTINGS}
+    found["algorithm_settings"] = json_object(asked["algorithm_settings"], "algorithm_settings")
+    objective: dict[str, Any] = {"additional_metrics": list(asked["additional_metrics"])}
+    if asked["objective"] != "auto":
+        objective["metric"] = asked["objective"]
+    if asked["goal"].strip():
+        objective["goal"] = _number(asked["goal"])
+    return {**found, "objective": objective, **given}
+
+
+def _number(goal: str) -> float:
+    try:
+        return float(goal)
+    except ValueError:
+        raise TuningError(f"goal is {goal!r}, which is no number.", "Give a value such as 0.85.") from None
+
+
+def _options(asked: Mapping[str, Any]) -> Any:
+    from kfp_lifecycle.components.katib_tune.tuning import TuneOptions
+    from kfp_lifecycle.components.train.training import TrainingOptions
+
+    training = TrainingOptions(
+        estimator=asked["estimator"],
+        estimator_parameters=json_object(asked["estimator_parameters"], "estimator_parameters"),
+        class_weight=asked["class_weight"],
+        folds=asked["folds"],
+        seed=asked["seed"],
+    )
+    names = ("experiment", "run_name", "confidence", "bootstrap_samples")
+    return TuneOptions(training, **{name: asked[name] for name in names})
 
 
 def _data(on_cluster: bool, *inputs: InputArtifact) -> TrialData:
@@ -130,7 +130,7 @@ def _data(on_cluster: bool, *inputs: InputArtifact) -> TrialData:
     return TrialData(*(one.uri if on_cluster else one.path for one in inputs))
 
 
-def _name(schema: Path, place: Places) -> str:
+def _name(schema: Path, places: Places) -> str:
     """A retried step finds its own search by it; on a laptop so does another run, after a crash."""
     target = TableSchema.load(schema).target
-    return f"{target}-{place.run_id}" if place.on_cluster and place.run_id else target
+    return f"{target}-{places.run_id}" if places.on_cluster and places.run_id else target
