@@ -5,16 +5,19 @@ task gets them as it is created. What the pipeline's code then says itself (``ta
 later, and wins.
 """
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kfp_lifecycle.compiler.profiles.model import Images, Profile, Resources, Settings
 
 #: Name of the volume that is mounted as shared memory.
 _SHARED_MEMORY = "shared-memory"
+#: The component whose step makes pods itself, and what says nothing about those.
+_TUNER, _OF_STEPS = "katib-tune", ("retry", "cache")
 
 
 @dataclass
@@ -45,6 +48,8 @@ class Tracing:
         if settings.cache:
             self.cached[name] = task.container_spec.image
         _settle(task, settings)
+        if name == _TUNER:
+            _tell_of_trials(task, self.profile)
         if _needs_kubernetes(settings, self.profile.images):
             _settle_pod(task, settings, self.profile.images)
 
@@ -100,6 +105,28 @@ def _settle(task: Any, settings: Settings) -> None:
     if settings.retry is not None:
         retry = settings.retry
         task.set_retry(retry.count, f"{retry.backoff_seconds}s", retry.factor, f"{retry.longest_seconds}s")
+
+
+def _tell_of_trials(task: Any, profile: Profile) -> None:
+    """Tells the step what the profile says of the pods that Katib makes for it, by the component they run."""
+    from kfp_lifecycle.components.katib_tune.backend import TRAINERS
+    from kfp_lifecycle.components.katib_tune.trial_job import PODS_VARIABLE
+
+    images = {"pull_policy": profile.images.pull_policy, "pull_secrets": profile.images.pull_secrets}
+    pods = {}
+    for trainer in TRAINERS:
+        said = _plain(asdict(profile.settings(trainer)) | images)
+        pods[trainer] = {key: value for key, value in said.items() if key not in _OF_STEPS}
+    if any(pods.values()):
+        task.set_env_variable(PODS_VARIABLE, json.dumps(pods, sort_keys=True))
+
+
+def _plain(value: Any) -> Any:
+    """Without what is not said."""
+    if isinstance(value, dict):
+        found = {key: _plain(own) for key, own in value.items()}
+        return {key: own for key, own in found.items() if own not in (None, {}, [], "")}
+    return [_plain(own) for own in value] if isinstance(value, list | tuple) else value
 
 
 def _needs_kubernetes(settings: Settings, images: Images) -> bool:

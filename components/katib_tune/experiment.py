@@ -107,7 +107,9 @@ def _experiment(
 ) -> dict[str, Any]:
     name, namespace, run_id = identity
     labels = {"app.kubernetes.io/part-of": "kfp-lifecycle", "app.kubernetes.io/component": "katib-tune"}
-    labels |= {RUN: run_id} if run_id else {}
+    # What is no label's value (a run of the laptop may be called anything) is made one.
+    if run := re.sub(r"[^A-Za-z0-9_.-]", "-", run_id)[:63].strip("-_."):
+        labels[RUN] = run
     # A step that is run again has another MLflow run, and is the same search.
     alike = _spec(replace(problem, parent_run=""), parameters, counts, pod, labels, alone)
     body = {

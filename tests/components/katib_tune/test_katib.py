@@ -200,6 +200,8 @@ def test_the_step_learns_of_the_profile_from_its_environment(monkeypatch: pytest
     bare = experiment(problem(), TrialPod("image"), "team")
     assert complaints(bare) == []
     assert "kfp-lifecycle/run-id" not in bare["metadata"]["labels"]
+    odd = experiment(problem(), TrialPod("image"), "team", "/runs/2026 7?")
+    assert odd["metadata"]["labels"]["kfp-lifecycle/run-id"] == "runs-2026-7"
 
 
 def test_a_network_keeps_its_best_epoch() -> None:

@@ -1,0 +1,63 @@
+"""What a profile says of the pods that katib-tune's step has Katib make: the step is told of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kfp_lifecycle.compiler.compile import compile_repository
+from kfp_lifecycle.compiler.profiles.find import read_profile
+from kfp_lifecycle.components.katib_tune.trial_job import PODS_VARIABLE
+from tests.repositories import GOOD, OTHER, tiny
+
+PROFILE = """
+images: {pull_policy: Always, pull_secrets: [login]}
+defaults:
+  secrets: [{name: mlflow, env: {uri: MLFLOW_TRACKING_URI}, optional: true}]
+  retry: {count: 3}
+  cache: false
+components:
+  train:
+    resources: {limits: {memory: 8Gi}}
+    tolerations: [{key: gpu, operator: Exists}]
+  train-gpu:
+    accelerator: {type: nvidia.com/gpu}
+    shared_memory: 8Gi
+"""
+
+
+def env_of(folder: Path, component: str, profile: str) -> dict[str, Any]:
+    named = {"katib_tune": GOOD.replace("def good", "def katib_tune"), "other": OTHER}
+    repository = tiny(folder / component, named, {})
+    file = repository.root / "profile.yaml"
+    file.write_text(profile)
+    (one,) = compile_repository(repository, [component], read_profile(file))
+    spec = next(yaml.safe_load_all(one.text))
+    (executor,) = spec["deploymentSpec"]["executors"].values()
+    return {item["name"]: item["value"] for item in executor["container"].get("env", [])}
+
+
+def test_the_step_is_told_of_its_trials_pods(tmp_path: Path) -> None:
+    alike = {
+        "secrets": [{"name": "mlflow", "env": {"uri": "MLFLOW_TRACKING_URI"}, "optional": True}],
+        "pull_policy": "Always",
+        "pull_secrets": ["login"],
+    }
+    assert json.loads(env_of(tmp_path, "katib-tune", PROFILE)[PODS_VARIABLE]) == {
+        "train": {
+            **alike,
+            "resources": {"limits": {"memory": "8Gi"}},
+            "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        },
+        "train-gpu": {
+            **alike,
+            "accelerator": {"type": "nvidia.com/gpu", "count": 1},
+            "shared_memory": "8Gi",
+        },
+    }
+
+
+def test_no_other_step_is_told_and_none_where_nothing_is_said(tmp_path: Path) -> None:
+    assert PODS_VARIABLE not in env_of(tmp_path, "other", PROFILE)
+    assert env_of(tmp_path, "katib-tune", "defaults: {retry: {count: 3}, cache: false}") == {}
