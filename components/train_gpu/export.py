@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import torch
@@ -105,25 +105,36 @@ class NetworkFiles(EstimatorFiles):
 
     def write(self, folder: Path) -> None:
         """Writes both files. ONNX has no operator for all that PyTorch has: then it is left out, and said."""
-        torch.export.save(self._program, folder / NETWORK)
+        # By way of memory: PyTorch's own writer aborts the process when the disk is full.
+        whole = BytesIO()
+        torch.export.save(self._program, whole)
+        (folder / NETWORK).write_bytes(whole.getbuffer())
         try:
-            with _quiet():
-                onnx = torch.onnx.export(
-                    self._program,
-                    input_names=[FEATURES],
-                    output_names=[self._output],
-                    dynamo=True,
-                    verbose=False,
-                )
-                assert onnx is not None
-                _name_rows(onnx)
-                onnx.save(folder / ONNX, external_data=False)
+            onnx = self._onnx()
         except Exception as error:  # a user's network may hold anything
-            (folder / ONNX).unlink(missing_ok=True)
             log.warning(
                 "the model has no %s: %s cannot be written as ONNX (%s); MLflow loads it all the same",
                 *(ONNX, self._path, _said(error)),
             )
+        else:
+            (folder / ONNX).write_bytes(onnx)
+
+    def _onnx(self) -> bytes:
+        with _quiet():
+            program = torch.onnx.export(
+                self._program,
+                input_names=[FEATURES],
+                output_names=[self._output],
+                dynamo=True,
+                verbose=False,
+            )
+        assert program is not None
+        # The exporter numbers the dynamic dimension.
+        for value in (*program.model.graph.inputs, *program.model.graph.outputs):
+            assert value.shape is not None
+            value.shape[0] = ROWS
+        written: bytes = program.model_proto.SerializeToString()
+        return written
 
 
 def export_network(network: nn.Module, layout: Layout, path: str) -> torch.export.ExportedProgram:
@@ -145,13 +156,6 @@ def export_network(network: nn.Module, layout: Layout, path: str) -> torch.expor
             "Keep its forward free of Python branches on values and of code that depends on the number of "
             "rows.",
         ) from error
-
-
-def _name_rows(onnx: torch.onnx.ONNXProgram) -> None:
-    """Names the dynamic dimension, which the exporter numbers."""
-    for value in (*onnx.model.graph.inputs, *onnx.model.graph.outputs):
-        assert value.shape is not None
-        value.shape[0] = ROWS
 
 
 @contextmanager

@@ -37,3 +37,10 @@ class Bessel(Small):
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
         return super().forward(numbers, codes) + torch.special.bessel_j0(torch.nan_to_num(numbers[:, :1]))
+
+
+class Flat(Small):
+    """Gives one number too many a row."""
+
+    def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
+        return torch.cat([super().forward(numbers, codes)] * 2, dim=1)

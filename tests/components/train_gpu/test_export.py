@@ -197,6 +197,7 @@ print(predicted[columns].to_numpy().sum(axis=0).tolist())
 """
 
 
+@pytest.mark.parametrize("model", ["binary"], indirect=True)
 def test_it_loads_without_this_library_and_without_a_gpu(model: Saved, tmp_path: Path) -> None:
     model.table.rows.drop(ROW_HASH).write_parquet(tmp_path / "rows.parquet")
     code = ALONE.format(
