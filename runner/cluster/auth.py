@@ -166,7 +166,8 @@ class ClientCredentials:
 
         pool = urllib3.PoolManager(ca_certs=self.ca_cert or certifi.where(), timeout=30.0, retries=2)
         try:
-            answer = pool.request(method, url, fields=fields, encode_multipart=False, redirect=False)
+            form = {} if fields is None else {"fields": fields, "encode_multipart": False}
+            answer = pool.request(method, url, redirect=False, **form)
             data = json.loads(answer.data)
         except urllib3.exceptions.HTTPError as error:
             raise UnauthorizedError(

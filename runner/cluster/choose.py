@@ -16,7 +16,7 @@ _UI_HOST = ("KFP_UI_HOST", "KF_PIPELINES_UI_ENDPOINT")
 _TOKEN = ("KFP_TOKEN", "KFP_EXISTING_TOKEN")
 
 #: A service of the cluster that one is in.
-_IN_CLUSTER = re.compile(r"https?://([\w-]+|[\w.-]+\.svc(\.[\w.-]+)?)(:\d+)?(/|$)")
+_IN_CLUSTER = re.compile(r"https?://([\w-]+|[\w.-]+\.svc(\.cluster\.local)?)(:\d+)?(/|$)")
 
 #: Where kfp looks for a pod's own token (kfp.client), and Kubernetes puts its namespace.
 _TOKEN_VARIABLE = "KF_PIPELINES_SA_TOKEN_PATH"

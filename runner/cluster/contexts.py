@@ -145,7 +145,8 @@ def load(path: Path | None = None) -> Contexts:
     """
     path = path or config_path()
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = {} if data is None else data
     except FileNotFoundError:
         return Contexts(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

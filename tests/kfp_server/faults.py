@@ -36,7 +36,7 @@ class Fault:
 
 
 class Faults:
-    """The faults that are still to come; each request takes at most one of each kind."""
+    """The faults that are still to come; each request takes at most one, and one delay besides."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -81,7 +81,8 @@ class Faults:
         with self._lock:
             taken: dict[Kind, Fault] = {}
             for fault in self._pending:
-                if fault.times and fault.match in request and fault.kind not in taken:
+                slow = fault.kind is Kind.DELAY
+                if fault.match in request and not any((kind is Kind.DELAY) is slow for kind in taken):
                     fault.times -= 1
                     taken[fault.kind] = fault
             self._pending = [fault for fault in self._pending if fault.times]

@@ -23,14 +23,14 @@ from tests.kfp_server.routes import API, ROUTES, Request, Route
 from tests.kfp_server.state import State
 
 
-@dataclass(frozen=True)
+@dataclass
 class Seen:
-    """A request that has come in."""
+    """A request that has come in; its status is 0 until, and unless, there is an answer."""
 
     method: str
     path: str
     headers: dict[str, str]
-    status: int
+    status: int = 0
 
 
 class KfpServer:
@@ -153,32 +153,33 @@ class _Handler(BaseHTTPRequestHandler):
         line = f"{self.command} {urlsplit(self.path).path}"
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         faults = owner.faults.take(line)
-        status = 0
+        self._seen = Seen(self.command, self.path, dict(self.headers))
+        owner.seen.append(self._seen)
         try:
-            status = self._answer(line, body, faults)
+            self._answer(line, body, faults)
         except _DroppedError:
             self.close_connection = True
             with contextlib.suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
-        finally:
-            owner.seen.append(Seen(self.command, self.path, dict(self.headers), status))
 
     do_GET = do_POST = do_DELETE = do_PATCH = handle_request  # noqa: N815
 
-    def _answer(self, line: str, body: bytes, faults: dict[Kind, Any]) -> int:
+    def _answer(self, line: str, body: bytes, faults: dict[Kind, Any]) -> None:
         if Kind.DELAY in faults:
             time.sleep(faults[Kind.DELAY].seconds)
         if Kind.DROP_BEFORE in faults:
             raise _DroppedError
         if Kind.ANSWER in faults:
             fault = faults[Kind.ANSWER]
-            return self._send(fault.status, fault.body or "upstream connect error", fault.headers)
+            self._send(fault.status, fault.body or "upstream connect error", fault.headers)
+            return
         status, answer = self._act(line, body)
         if Kind.DROP_AFTER in faults:
             raise _DroppedError
         if status == 302:
-            return self._send(302, "<a href>Found</a>", {"Location": "/dex/auth?client_id=kubeflow"})
-        return self._send(status, json.dumps(answer), {"Content-Type": "application/json"})
+            self._send(302, "<a href>Found</a>", {"Location": "/dex/auth?client_id=kubeflow"})
+            return
+        self._send(status, json.dumps(answer), {"Content-Type": "application/json"})
 
     def _act(self, line: str, body: bytes) -> tuple[int, dict[str, Any]]:
         """What the request does, and the answer to it."""
@@ -213,8 +214,9 @@ class _Handler(BaseHTTPRequestHandler):
 
         return Request(path, query, parsed, upload, allow)
 
-    def _send(self, status: int, text: str, headers: dict[str, str]) -> int:
+    def _send(self, status: int, text: str, headers: dict[str, str]) -> None:
         data = text.encode()
+        self._seen.status = status
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -222,7 +224,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         with contextlib.suppress(OSError):
             self.wfile.write(data)
-        return status
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         return format_datetime(self.server.owner.state.now(), usegmt=True)
