@@ -17,7 +17,7 @@ from kubeflow_katib_api.models import V1beta1Experiment
 
 from kfp_lifecycle.components.katib_tune.backend import Problem
 from kfp_lifecycle.components.katib_tune.objective import Objective, TuneSettings
-from kfp_lifecycle.components.katib_tune.space import Parameter, SearchSpace
+from kfp_lifecycle.components.katib_tune.space import Parameter, SearchSpace, as_text
 from kfp_lifecycle.components.katib_tune.trial_job import CONTAINER, TRIAL_NAME, TrialPod, trial_job
 from kfp_lifecycle.components.shared.errors import TuningError, redact
 
@@ -210,20 +210,15 @@ def _parameter(parameter: Parameter, algorithm: str) -> dict[str, Any]:
     found: dict[str, Any] = {"name": parameter.name}
     # A grid's floats as texts: Katib's own steps end in 0.30000000000000004.
     if parameter.type == "categorical" or (algorithm == "grid" and parameter.type == "float"):
-        values = [katib_text(value) for value in parameter.grid() or ()]
+        values = [as_text(value) for value in parameter.grid() or ()]
         return found | {"parameterType": "categorical", "feasibleSpace": {"list": values}}
-    space = {"min": katib_text(parameter.min), "max": katib_text(parameter.max)}
+    space = {"min": as_text(parameter.min), "max": as_text(parameter.max)}
     if parameter.step is not None:
-        space["step"] = katib_text(parameter.step)
+        space["step"] = as_text(parameter.step)
     if parameter.log and algorithm != "grid":
         space["distribution"] = "logUniform"
     kind = "double" if parameter.type == "float" else "int"
     return found | {"parameterType": kind, "feasibleSpace": space}
-
-
-def katib_text(value: Any) -> str:
-    """A value as Katib has it: a text as it is, all else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _template(
@@ -262,7 +257,7 @@ def _check_parameter(parameter: Parameter, algorithm: str) -> None:
 
 
 def _check_texts(parameter: Parameter) -> None:
-    texts = [katib_text(value) for value in parameter.values]
+    texts = [as_text(value) for value in parameter.values]
     for text in texts:
         if re.search(r"[\"'\\]|\$[{(]|[^ -~]", text):
             raise _cannot(

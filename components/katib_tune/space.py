@@ -117,8 +117,8 @@ class Parameter:
             TuningError: It is none of this parameter's.
         """
         if self.type == "categorical":
-            for own in self.values:
-                if _same(own, value) or str(value) == str(own):
+            for own in (*filter(lambda own: _same(own, value), self.values), *self.values):
+                if _same(own, value) or value == as_text(own):
                     return own
             raise _wrong(self.name, f"was given {value!r}, which is none of its values", "")
         try:
@@ -203,6 +203,11 @@ def check_takes(names: Iterable[str], takes: Iterable[str], who: str) -> None:
                 f"The search space has {name!r}, which {who} does not take.",
                 did_you_mean(name, known) or "Leave it out.",
             )
+
+
+def as_text(value: Any) -> str:
+    """A value as a flag or an object of Katib's has it: a text as it is, all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _check_range(parameter: Parameter) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kfp_lifecycle.components.katib_tune.backend import Problem
+from kfp_lifecycle.components.katib_tune.space import as_text
 from kfp_lifecycle.components.shared.errors import TuningError, redact
 from kfp_lifecycle.components.shared.storage import MINIO, is_remote
 
@@ -125,19 +126,15 @@ def command_line(problem: Problem, names: tuple[str, ...], settings: Mapping[str
 
 def _flags(problem: Problem) -> dict[str, str]:
     """The trainer's flags that are alike for all trials."""
-    options = {name: _text(value) for name, value in problem.options.items()}
+    options = {name: as_text(value) for name, value in problem.options.items()}
     seed = {"seed": str(problem.seed)}
     if problem.trainer == "train":
         own = {"estimator_parameters": json.dumps(dict(problem.fixed))}
         parent = {"mlflow_parent_run": problem.parent_run} if problem.parent_run else {}
         return {**options, **own, **seed, **parent}
-    fixed = {name: _text(value) for name, value in problem.fixed.items()}
+    fixed = {name: as_text(value) for name, value in problem.fixed.items()}
     # A trial is for its metrics: its model goes with its pod.
     return {**options, **fixed, **seed, "experiment": problem.experiment, "model": "/tmp/model"}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _reachable(uri: str, settings: Mapping[str, Any]) -> str:
