@@ -1,7 +1,6 @@
 """From the prepared training split to the feature tables that a network is fitted and judged on."""
 
 import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,16 @@ import numpy.typing as npt
 import polars as pl
 
 from kfp_lifecycle.components.shared.dataset import scan
-from kfp_lifecycle.components.shared.errors import ParameterError, SchemaError, SplitError, TargetError
+from kfp_lifecycle.components.shared.errors import ParameterError
 from kfp_lifecycle.components.shared.inference.encoders import CategoryEncoder
 from kfp_lifecycle.components.shared.inference.expressions import running
 from kfp_lifecycle.components.shared.inference.featurizer import Featurizer
-from kfp_lifecycle.components.shared.inference.labels import label_codes
 from kfp_lifecycle.components.shared.inference.plan import Plan
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, TableSchema
 from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
 from kfp_lifecycle.components.shared.outputs import whole_folder
-from kfp_lifecycle.components.train.folds import Fold, hold_out
-
-log = logging.getLogger(__name__)
+from kfp_lifecycle.components.train_gpu.hold_out import collect
+from kfp_lifecycle.components.train_gpu.sides import AT, FIT, JUDGE, SIDE, Y, labelled, sided, spread
 
 #: Columns of a feature table, beside ``n0``, ``n1``, … (float32) and ``c0``, ``c1``, … (int32): the target
 #: (a class position, or float64), the row's number in the prepared split, and its hash.
@@ -30,8 +27,6 @@ TARGET, POSITION = "target", "position"
 #: Bytes of a row group, which is the least that is read at once: large enough for a disk, small enough that
 #: a shuffled window holds many.
 ROW_GROUP_BYTES = 4 * 2**20
-
-_SIDE, _Y, _AT = "\0side", "\0y", "\0position"
 
 
 @dataclass(frozen=True)
@@ -136,9 +131,9 @@ def make_tables(
 ) -> Tables:
     """Holds rows out as prepare split the table, fits the plan on the others, writes both feature tables.
 
-    Rows stream from Parquet to Parquet and need not fit in memory; the target and the split's column do.
-    Which rows are held out depends on them and the seed alone. A held-out row of a class that no other row
-    has cannot be judged and is left out, with a line in the log.
+    Rows stream from Parquet to Parquet and need not fit in memory. Which rows are held out depends on them
+    and the seed alone. A held-out row of a class that no other row has cannot be judged and is left out,
+    with a line in the log.
 
     Args:
         rows: Folder of the prepared training split.
@@ -159,20 +154,17 @@ def make_tables(
         raise ParameterError(
             f"Parameter 'validation_share' is {validation_share}.", "Give a share from 0 to below 1."
         )
-    table = scan(rows)
-    _check_columns(table, schema)
-    y = _target(table, schema)
-    sides = _sides(table, y, schema, validation_share, seed)
-    marked = pl.concat([table, sides.lazy()], how="horizontal")
-    fit_rows = marked.filter(pl.col(_SIDE) == 0)
-    keep = (ROW_HASH, _Y, _AT)
+    table = labelled(scan(rows), schema)
+    marked, counts = sided(table, schema, validation_share, seed)
+    keep = (ROW_HASH, Y, AT)
+    fit_rows = marked.filter(pl.col(SIDE) == FIT)
     fitted, features = Featurizer(Plan.from_dict(plan.plan), plan.seed).fit_transform(fit_rows, keep)
     _write(features, fitted, scratch / "fit")
-    if (sides[_SIDE] == 1).any():
-        judged = fitted.transform(marked.filter(pl.col(_SIDE) == 1), keep)
+    if counts["judge_rows"]:
+        judged = fitted.transform(marked.filter(pl.col(SIDE) == JUDGE), keep)
         _write(judged, fitted, scratch / "judge")
     fitted.save(scratch / "transform.json")
-    told = _tell(sides, schema)
+    told = {**counts, **spread(fit_rows, schema)}
     (scratch / "tables.json").write_text(json.dumps(told), encoding="utf-8")
     return Tables.load(scratch)
 
@@ -181,79 +173,6 @@ def _featurizer(transform: FeatureTransform | Featurizer) -> Featurizer:
     if isinstance(transform, Featurizer):
         return transform
     return Featurizer.from_dict(transform.to_dict())
-
-
-def _check_columns(table: pl.LazyFrame, schema: TableSchema) -> None:
-    have = table.collect_schema().names()
-    for name in (schema.target, ROW_HASH, schema.split.column):
-        if name and name not in have:
-            raise SchemaError(
-                f"The training rows have no column {name!r}.", "Pass the train output of prepare."
-            )
-
-
-def _target(table: pl.LazyFrame, schema: TableSchema) -> npt.NDArray[Any]:
-    """Class positions (int32), or the target's values (float64), shape ``(n,)``."""
-    values = table.select(schema.target).collect(engine="streaming").to_series()
-    if not len(values):
-        raise SchemaError("There is no row to train on.", "Pass a training split with rows.")
-    if schema.task != "regression":
-        return label_codes(values, schema).astype(np.int32)
-    y = values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    if wrong := int((~np.isfinite(y)).sum()):
-        raise TargetError(
-            f"The target {schema.target!r} is missing or infinite in {wrong:,} rows.",
-            "Drop these rows first.",
-        )
-    return y
-
-
-def _sides(
-    table: pl.LazyFrame, y: npt.NDArray[Any], schema: TableSchema, share: float, seed: int
-) -> pl.DataFrame:
-    """For each row its side (0 to fit, 1 to judge, 2 neither), target and number."""
-    side = np.zeros(len(y), dtype=np.int8)
-    if share:
-        fold = _hold_out(table, y, schema, share, seed)
-        side[fold.judge] = 1
-    if schema.task != "regression":
-        _check_classes(side, y, schema)
-    return pl.DataFrame({_SIDE: side, _Y: y, _AT: np.arange(len(y), dtype=np.int64)})
-
-
-def _hold_out(table: pl.LazyFrame, y: npt.NDArray[Any], schema: TableSchema, share: float, seed: int) -> Fold:
-    needed = [schema.split.column] if schema.split.column else []
-    columns = table.select(*needed, ROW_HASH).collect(engine="streaming")
-    try:
-        return hold_out(columns, y, schema, share, seed)
-    except (SplitError, ValueError) as error:  # ValueError is scikit-learn's, for too few rows
-        why = error.problem if isinstance(error, SplitError) else f"there are {len(y):,} rows"
-        raise SplitError(
-            f"No rows can be held out to validate on ({share:g} of them): {why.rstrip('.')}.",
-            "Set validation_share to 0, or train on more data.",
-        ) from error
-
-
-def _check_classes(side: npt.NDArray[np.int8], y: npt.NDArray[np.int32], schema: TableSchema) -> None:
-    """Refuses one class alone; what cannot be judged is put on neither side."""
-    counts = np.bincount(y[side == 0], minlength=len(schema.classes))
-    if (counts > 0).sum() < 2:
-        only = schema.classes[int(counts.argmax())]
-        raise TargetError(
-            f"The rows to fit on have one class of {schema.target!r} only, {only!r}.",
-            "Give more data, or set validation_share lower.",
-        )
-    unknown = (side == 1) & (counts[y] == 0)
-    if not unknown.any():
-        return
-    names = ", ".join(repr(schema.classes[code]) for code in np.unique(y[unknown]))
-    log.warning("%d held-out rows are not judged: no row to fit on has the class %s", unknown.sum(), names)
-    side[unknown] = 2
-    if not (side == 1).any():
-        raise SplitError(
-            f"Every held-out row is of a class that no other row has: {names}.",
-            "Set validation_share to 0, or give more data of that class.",
-        )
 
 
 def _write(features: pl.LazyFrame, fitted: Featurizer, path: Path) -> None:
@@ -267,7 +186,7 @@ def _write(features: pl.LazyFrame, fitted: Featurizer, path: Path) -> None:
         (pl.col(name) + 1).cast(pl.Int32).alias(column)
         for name, column in zip(spec.codes, spec.code_columns, strict=True)
     ]
-    own = [pl.col(_Y).alias(TARGET), pl.col(_AT).alias(POSITION), pl.col(ROW_HASH)]
+    own = [pl.col(Y).alias(TARGET), pl.col(AT).cast(pl.Int64).alias(POSITION), pl.col(ROW_HASH)]
     row_bytes = 4 * (len(numbers) + len(codes)) + 24
     with whole_folder(path) as folder, running(fitted.plan.derive):
         features.select(*numbers, *codes, *own).sink_parquet(
@@ -279,26 +198,8 @@ def _write(features: pl.LazyFrame, fitted: Featurizer, path: Path) -> None:
         )
 
 
-def _tell(sides: pl.DataFrame, schema: TableSchema) -> dict[str, Any]:
-    fit = sides.filter(pl.col(_SIDE) == 0)[_Y].to_numpy()
-    told: dict[str, Any] = {
-        "fit_rows": len(fit),
-        "judge_rows": int((sides[_SIDE] == 1).sum()),
-        "class_counts": [],
-        "centre": 0.0,
-        "scale": 1.0,
-    }
-    if schema.task != "regression":
-        return {**told, "class_counts": np.bincount(fit, minlength=len(schema.classes)).tolist()}
-    # By way of the largest, so that no sum or square overflows.
-    largest = float(np.abs(fit).max()) or 1.0
-    spread = float((fit / largest).std()) * largest
-    told["centre"] = float((fit / largest).mean()) * largest
-    return {**told, "scale": spread if spread > 1e-12 * largest else 1.0}
-
-
 def _take(table: pl.LazyFrame, positions: npt.NDArray[Any]) -> pl.DataFrame:
     """The rows at these numbers, which are sorted."""
-    at = pl.DataFrame({_AT: positions}, schema={_AT: pl.UInt32})
-    numbered = table.with_row_index(_AT)
-    return numbered.join(at.lazy(), on=_AT, how="semi").sort(_AT).drop(_AT).collect(engine="streaming")
+    at = pl.DataFrame({AT: positions}, schema={AT: pl.UInt32})
+    numbered = table.with_row_index(AT)
+    return collect(numbered.join(at.lazy(), on=AT, how="semi").sort(AT).drop(AT))

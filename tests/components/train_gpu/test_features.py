@@ -218,10 +218,9 @@ def test_a_class_of_held_out_rows_alone_is_not_judged(
 ) -> None:
     table = late_class(5)
     tables, _ = made(table, tmp_path, share=0.2)
-    # The quantile's moment is held out too, as folds.hold_out has it.
-    assert (tables.fit_rows, tables.judge_rows) == (79, 16)
+    assert (tables.fit_rows, tables.judge_rows) == (80, 15)
     assert set(read(tables.judge)[TARGET]) == {0, 1}
-    assert tables.class_counts == (40, 39, 0)
+    assert tables.class_counts == (40, 40, 0)
     assert "5 held-out rows are not judged: no row to fit on has the class 'new'" in caplog.text
 
 
@@ -242,7 +241,12 @@ BAD: dict[str, tuple[Callable[[], Prepared], float, type[LifecycleError], str]] 
     "share of 1": (small, 1.0, ParameterError, "'validation_share' is 1"),
     "share below 0": (small, -0.1, ParameterError, "Give a share from 0 to below 1"),
     "share of nothing": (small, float("nan"), ParameterError, "'validation_share' is nan"),
-    "too large a share": (small, 0.999, SplitError, r"No rows can be held out .*100 rows"),
+    "a row of each class": (
+        lambda: dataclasses.replace(small(), rows=small().rows[:2]),
+        0.5,
+        SplitError,
+        r"No rows can be held out .*the 2 rows are too few for every class to keep one",
+    ),
     "one class in the table": (
         lambda: with_rows(small(), pl.lit(0).alias("y")),
         0.1,
@@ -271,7 +275,7 @@ BAD: dict[str, tuple[Callable[[], Prepared], float, type[LifecycleError], str]] 
         "'who' has one value",
     ),
     "no held-out row can be judged": (
-        lambda: late_class(11),
+        lambda: late_class(10),
         0.1,
         SplitError,
         "Every held-out row is of a class that no other row has: 'new'",
@@ -311,10 +315,19 @@ def test_bad_tables_are_refused(tmp_path: Path, name: str) -> None:
         made(table(), tmp_path, share=share)
 
 
-@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
-def test_a_target_that_is_no_number_is_refused(tmp_path: Path, value: float | None) -> None:
+@pytest.mark.parametrize(
+    ("value", "error", "said"),
+    [
+        (None, TargetError, "'y' is missing in 1 rows"),
+        (float("nan"), TargetError, "'y' is missing in 1 rows"),
+        (float("inf"), SchemaError, "'y' .* is infinite"),
+    ],
+)
+def test_a_target_that_is_no_number_is_refused(
+    tmp_path: Path, value: float | None, error: type[LifecycleError], said: str
+) -> None:
     frame = pl.DataFrame({"x": [1.0, 2.0, 3.0], "y": [1.0, value, 2.0]}, strict=False)
-    with pytest.raises(TargetError, match="'y' is missing or infinite in 1 rows"):
+    with pytest.raises(error, match=said):
         made(prepared(frame, "y", "regression"), tmp_path)
 
 
