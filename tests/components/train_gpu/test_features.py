@@ -274,6 +274,12 @@ BAD: dict[str, tuple[Callable[[], Prepared], float, type[LifecycleError], str]] 
         SplitError,
         "'who' has one value",
     ),
+    "rows that are all equal": (
+        lambda: with_rows(small(), pl.lit(5, pl.UInt64).alias(ROW_HASH)),
+        0.1,
+        SplitError,
+        "No rows can be held out .* all have one hash",
+    ),
     "no held-out row can be judged": (
         lambda: late_class(10),
         0.1,
