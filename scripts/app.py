@@ -24,6 +24,9 @@ from kfp_lifecycle.scripts.promote import promote
 from kfp_lifecycle.scripts.release import release_command
 from kfp_lifecycle.scripts.rollback import rollback
 from kfp_lifecycle.scripts.run import run_command
+from kfp_lifecycle.scripts.runs import runs
+from kfp_lifecycle.scripts.schedule import schedule_command
+from kfp_lifecycle.scripts.schedules import schedules
 from kfp_lifecycle.scripts.submit import submit_command
 from kfp_lifecycle.scripts.watch import watch_command
 
@@ -89,6 +92,9 @@ app.command("rollback", rich_help_panel=USE)(rollback)
 app.command("demo-data", rich_help_panel=USE)(demo_data)
 app.command("submit", rich_help_panel=CLUSTER)(submit_command)
 app.command("watch", rich_help_panel=CLUSTER)(watch_command)
+app.command("schedule", rich_help_panel=CLUSTER)(schedule_command)
+app.add_typer(schedules, name="schedules", rich_help_panel=CLUSTER)
+app.add_typer(runs, name="runs", rich_help_panel=CLUSTER)
 app.add_typer(context, name="context", rich_help_panel=CLUSTER)
 
 

@@ -50,12 +50,13 @@ def diff_command(
 
         typer.echo(json.dumps(to_json(changes, old, new), indent=2))
     else:
-        _show(changes)
+        show_changes(changes)
     if any(change.category is Category.BREAKING for change in changes):
         raise typer.Exit(1)
 
 
-def _show(changes: Sequence["Change"]) -> None:
+def show_changes(changes: Sequence["Change"]) -> None:
+    """Prints changes by category, and the bump that they ask for."""
     from kfp_lifecycle.compiler.diff import Category, bump
 
     if not changes:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from kfp_lifecycle.components.shared.errors import LifecycleError
+from kfp_lifecycle.components.shared.errors import LifecycleError, did_you_mean
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -241,6 +241,23 @@ def _number(text: str, field: _Field, whole: str) -> int:
 
 def _wrong(item: str, field: _Field, text: str, why: str) -> ScheduleError:
     return ScheduleError(f"In the cron expression {text!r}, the {field.name} {item!r} {why}.", _EXAMPLE)
+
+
+def parse_zone(name: str) -> tzinfo:
+    """The time zone of that name; UTC for an empty one.
+
+    Raises:
+        ScheduleError: There is none.
+    """
+    from zoneinfo import ZoneInfo, available_timezones
+
+    if not name:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError) as error:
+        fix = did_you_mean(name, available_timezones()) if name else ""
+        raise ScheduleError(f"{name!r} is no time zone.", fix) from error
 
 
 def parse_interval(text: str) -> int:
