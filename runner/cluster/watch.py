@@ -39,11 +39,13 @@ class ClusterRun(Run):
         display_name: The name that it was given.
         experiment_id: The experiment that it is in.
         link: Where the user interface shows it; empty where that is not known.
+        planned: Whether its steps are known beforehand.
     """
 
     display_name: str
     experiment_id: str
     link: str
+    planned: bool = True
 
     @property
     def place(self) -> str:
@@ -144,6 +146,7 @@ def describe(server: Server, found: Any) -> ClusterRun:
         display_name=found.display_name,
         experiment_id=found.experiment_id or "",
         link=server.link(found.run_id),
+        planned=bool(spec),
     )
 
 
@@ -199,8 +202,9 @@ def _matched(run: ClusterRun, details: Sequence[Any]) -> list[tuple[Step, Any]]:
     found: dict[str, list[Any]] = defaultdict(list)
     for detail in sorted(details, key=lambda d: str(d.create_time or d.start_time or "")):
         found[detail.display_name].append(detail)
-    if not run.steps:
-        run.steps = [Step(name, name, name) for name in found if _is_task(name, found)]
+    if not run.planned:
+        known = {step.task for step in run.steps}
+        run.steps += [Step(name, name, name) for name in found if name not in known and _is_task(name, found)]
     pairs: list[tuple[Step, Any]] = []
     for task in dict.fromkeys(step.task for step in run.steps):
         several = [step for step in run.steps if step.task == task]
