@@ -16,6 +16,7 @@ from typing import Any
 from kfp_lifecycle.components.katib_tune.backend import Problem
 from kfp_lifecycle.components.katib_tune.space import as_text
 from kfp_lifecycle.components.shared.errors import TuningError, redact
+from kfp_lifecycle.components.shared.metric_lines import TRIAL
 from kfp_lifecycle.components.shared.storage import MINIO, is_remote
 
 #: What the compiler tells the katib-tune step: by trainer, what the profile says of its pods.
@@ -157,7 +158,7 @@ def _claim(uri: str) -> str:
 
 
 def _environment(problem: Problem, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    plain = {"KATIB_TRIAL_NAME": f"${{trialParameters.{TRIAL_NAME}}}", "OMP_WAIT_POLICY": "PASSIVE"}
+    plain = {TRIAL: f"${{trialParameters.{TRIAL_NAME}}}", "OMP_WAIT_POLICY": "PASSIVE"}
     plain |= dict(settings.get("env") or {})
     secret = [
         _from_secret(variable, given["name"], key, bool(given.get("optional")))

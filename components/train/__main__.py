@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kfp_lifecycle.components.shared.flags import hyperparameters
+from kfp_lifecycle.components.shared.metric_lines import TRIAL, print_metric_lines
 from kfp_lifecycle.components.shared.parameters import json_object
 from kfp_lifecycle.components.shared.step import entry_point
 
@@ -58,8 +59,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
         def report(number: int, metrics: Mapping[str, float]) -> None:
             so_far.append(metrics)
-            for name, value in metrics.items():
-                print(f"{name}={value!r}", flush=True)
+            print_metric_lines(metrics)
 
         metrics = run_trial(recipe, folds, report)
         if given.mlflow_parent_run:
@@ -106,7 +106,7 @@ def _log(
     from kfp_lifecycle.components.shared.tracking import connect, tracking_errors
     from kfp_lifecycle.components.train.trial import log_trial
 
-    name = os.environ.get("KATIB_TRIAL_NAME") or os.environ.get("HOSTNAME", "trial")
+    name = os.environ.get(TRIAL) or os.environ.get("HOSTNAME", "trial")
     with tracking_errors():
         log_trial(
             connect(), parent, name=name, parameters=own, metrics=metrics, folds=so_far, started=started

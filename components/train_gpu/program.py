@@ -15,6 +15,7 @@ import torch
 
 from kfp_lifecycle.components.shared.errors import ParameterError
 from kfp_lifecycle.components.shared.flags import hyperparameters
+from kfp_lifecycle.components.shared.metric_lines import print_metric_lines
 from kfp_lifecycle.components.shared.storage import fetch, upload
 from kfp_lifecycle.components.train_gpu.flags import options_of
 from kfp_lifecycle.components.train_gpu.history import EpochRecord
@@ -95,8 +96,7 @@ def print_metrics(record: EpochRecord, best: bool) -> None:
     if record.validation_loss is not None:
         values["validation_loss"] = record.validation_loss
     values |= {f"validation_{name}": value for name, value in record.metrics.items()}
-    for name, value in values.items():
-        print(f"{name}={value!r}", flush=True)
+    print_metric_lines(values)
 
 
 if __name__ == "__main__":

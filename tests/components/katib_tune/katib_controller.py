@@ -4,6 +4,7 @@ It takes an Experiment up, asks Optuna for assignments as Katib's service does, 
 as the test's ``outcome`` says.
 """
 
+import importlib.util
 import itertools
 import threading
 import time
@@ -136,18 +137,22 @@ def suggestions(spec: Object) -> Callable[[], dict[str, str]]:
     """What Katib's Optuna service suggests: the next trial's assignments, all texts."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     settings = {own["name"]: own["value"] for own in spec["algorithm"]["algorithmSettings"]}
-    seed = int(settings.get("random_state", 1))
-    grid = spec["algorithm"]["algorithmName"] == "grid"
+    name, seed = spec["algorithm"]["algorithmName"], int(settings.get("random_state", 1))
     space = {own["name"]: _distribution(own) for own in spec["parameters"]}
-    if grid:
-        values = {name: _values(own) for name, own in space.items()}
-        sampler: Any = optuna.samplers.GridSampler(values, seed=seed)
-    else:
-        sampler = optuna.samplers.RandomSampler(seed=seed)
+    sampler: Any = optuna.samplers.RandomSampler(seed=seed)
+    if name == "grid":
+        values = {key: _values(own) for key, own in space.items()}
+        sampler = optuna.samplers.GridSampler(values, seed=seed)
+    elif name == "tpe":
+        sampler = optuna.samplers.TPESampler(n_startup_trials=3, seed=seed, constant_liar=True)
+    elif name == "cmaes" and importlib.util.find_spec("cmaes"):
+        sampler = optuna.samplers.CmaEsSampler(seed=seed)
     study = optuna.create_study(sampler=sampler)
 
     def ask() -> dict[str, str]:
-        return {name: str(value) for name, value in study.ask(space).params.items()}
+        trial = study.ask(space)
+        study.tell(trial, trial.number % 3)
+        return {key: str(value) for key, value in trial.params.items()}
 
     return ask
 

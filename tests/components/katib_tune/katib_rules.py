@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -62,14 +63,19 @@ def shell_line(job: Object, metrics_file: str) -> list[str]:
     return [*command, " ".join(words).replace("$$", "$")]
 
 
-def collected(text: str, names: list[str]) -> dict[str, list[str]]:
-    """The values that Katib's collector finds in what a trial has printed, in order."""
+def collected(text: str, names: list[str]) -> dict[str, list[tuple[str, str]]]:
+    """The moments and values that Katib's collector finds in what a trial has printed, in order."""
     pattern = re.compile(r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)")
-    found: dict[str, list[str]] = {name: [] for name in names}
+    found: dict[str, list[tuple[str, str]]] = {name: [] for name in names}
     for line in text.splitlines():
+        first = line.partition(" ")[0]
+        try:
+            datetime.fromisoformat(first)
+        except ValueError:
+            first = "0001-01-01T00:00:00Z"
         for match in pattern.finditer(line):
             if match[1] in found:
-                found[match[1]].append(match[2])
+                found[match[1]].append((first, match[2]))
     return found
 
 

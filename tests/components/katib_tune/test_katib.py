@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as some
 from kubeflow_katib_api.models import V1beta1Experiment
 
 from kfp_lifecycle.components.katib_tune import katib as module
@@ -23,10 +26,10 @@ from kfp_lifecycle.components.katib_tune.experiment import baseline, experiment,
 from kfp_lifecycle.components.katib_tune.katib import KatibSearch
 from kfp_lifecycle.components.katib_tune.katib_course import EXPERIMENT, SUGGESTION, TRIAL, Patience
 from kfp_lifecycle.components.katib_tune.search_file import parse_search
-from kfp_lifecycle.components.katib_tune.trial_job import PODS_VARIABLE, TrialPod
+from kfp_lifecycle.components.katib_tune.trial_job import PODS_VARIABLE, TrialPod, command_line
 from kfp_lifecycle.components.shared.cluster import Kind, connect
 from kfp_lifecycle.components.shared.errors import ClusterError, TuningError
-from tests.components.katib_tune.katib_controller import Katib, Outcome
+from tests.components.katib_tune.katib_controller import Katib, Outcome, suggestions
 from tests.components.katib_tune.katib_rules import collected, complaints, run_spec, shell_line
 from tests.components.trained import Prepared
 from tests.kubernetes_api import USER, KubernetesApi
@@ -59,8 +62,8 @@ POD = TrialPod("registry.example.com/team/python-core@sha256:" + "0" * 64, PROFI
 
 
 def problem(parameters: Any = None, data: TrialData = DATA, **settings: Any) -> Problem:
-    given = {"parameters": parameters or SPACE, "objective": settings.pop("objective", "roc_auc"), **settings}
-    space, objective, own = parse_search(given, "binary")
+    asked = {"parameters": parameters or SPACE, "objective": settings.pop("objective", "roc_auc"), **settings}
+    space, objective, own = parse_search(asked, "binary")
     flags = {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "folds": 3}
     fixed = {"max_iter": 30, "note": """it's "quoted" $HOME $(PATH) `ls`"""}
     return Problem(space, objective, own, data, fixed=fixed, options=flags, name="churn run 7/katib-tune")
@@ -99,10 +102,10 @@ ALGORITHMS = [
 ]
 
 
-@pytest.mark.parametrize("given", ALGORITHMS, ids=lambda given: str(given["algorithm"]))
+@pytest.mark.parametrize("asked", ALGORITHMS, ids=lambda asked: str(asked["algorithm"]))
 @pytest.mark.parametrize("stopping", ["none", "median"])
-def test_katib_takes_what_is_made_of_each_algorithm(given: dict[str, Any], stopping: str) -> None:
-    own = problem(**given, early_stopping=stopping)
+def test_katib_takes_what_is_made_of_each_algorithm(asked: dict[str, Any], stopping: str) -> None:
+    own = problem(**asked, early_stopping=stopping)
     made = experiment(own, POD, "team", "run-7")
     assert complaints(made) == []
     assert V1beta1Experiment.from_dict(made).to_dict() == made
@@ -110,6 +113,24 @@ def test_katib_takes_what_is_made_of_each_algorithm(given: dict[str, Any], stopp
     first = baseline(own, POD, "team", "run-7")
     assert complaints(first) == []
     assert first["metadata"]["name"] == made["metadata"]["name"] + "-0"
+
+
+@pytest.mark.parametrize("asked", ALGORITHMS[:-1], ids=lambda asked: str(asked["algorithm"]))
+def test_what_katibs_services_suggest_is_in_the_space(asked: dict[str, Any]) -> None:
+    own = problem(**asked)
+    ask = suggestions(experiment(own, POD, "team")["spec"])
+    for _ in range(12):
+        texts = ask()
+        job = run_spec(experiment(own, POD, "team"), "t", texts)
+        line = job["spec"]["template"]["spec"]["containers"][0]["args"][0]
+        words = dict(word.removeprefix("--").split("=", 1) for word in shlex.split(line)[3:])
+        for parameter in own.space:
+            value = parameter.cast(texts[parameter.name])
+            assert words[parameter.name] == texts[parameter.name]
+            if grid := parameter.grid():
+                assert any(abs(value - one) < 1e-9 for one in grid)
+            else:
+                assert (parameter.min or 0) <= value <= (parameter.max or 0)
 
 
 def test_each_field_is_where_katib_looks_for_it() -> None:
@@ -271,10 +292,10 @@ KATIB_CANNOT = [
 ]
 
 
-@pytest.mark.parametrize(("given", "says"), KATIB_CANNOT)
-def test_what_katib_cannot_search_is_refused(given: dict[str, Any], says: str) -> None:
+@pytest.mark.parametrize(("asked", "says"), KATIB_CANNOT)
+def test_what_katib_cannot_search_is_refused(asked: dict[str, Any], says: str) -> None:
     with pytest.raises(TuningError, match=f"Katib cannot .*{says}"):
-        experiment(problem(**given), POD, "team")
+        experiment(problem(**asked), POD, "team")
 
 
 def test_data_on_this_pods_own_disk_is_refused() -> None:
@@ -310,14 +331,34 @@ def test_a_trial_runs_as_katib_would_run_it(telco: Any, here: Path) -> None:
     made = experiment(own, TrialPod("image", volumes), "team")
     job = run_spec(made, "tune-abc", {"max_depth": "3", "scoring": "loss"})
     printed = here / "metrics.log"
-    subprocess.run(shell_line(job, str(printed)), check=True, cwd=here, env=_python_first())
+    env = _python_first() | {"KATIB_TRIAL_NAME": "tune-abc"}
+    subprocess.run(shell_line(job, str(printed)), check=True, cwd=here, env=env)
     found = collected(printed.read_text(), ["roc_auc", "log_loss"])
     assert len(found["roc_auc"]) == 2
-    assert 0.7 < float(found["roc_auc"][-1]) < 0.9
+    moments, values = zip(*found["roc_auc"], strict=True)
+    assert 0.7 < float(values[-1]) < 0.9
+    # Katib tells the last of the values by its time.
+    assert moments[0] < moments[1]
 
 
 def _python_first() -> dict[str, str]:
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+ANY_TEXT = some.text(some.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
+
+
+@given(ANY_TEXT, ANY_TEXT)
+def test_no_text_breaks_out_of_the_shells_quotes(one: str, other: str) -> None:
+    own = replace(problem(), fixed={"a": one, "b": [other]}, options={"estimator": other or "x"})
+    line = command_line(own, ("max_depth",), {})
+    # What Kubernetes, and then the shell, make of it.
+    words = shlex.split(re.sub(r"\$\$", "$", line))
+    assert words[:3] == ["python", "-m", "kfp_lifecycle.components.train"]
+    given_ = dict(word.removeprefix("--").split("=", 1) for word in words[3:])
+    assert given_["estimator"] == (other or "x")
+    assert json.loads(given_["estimator_parameters"]) == {"a": one, "b": [other]}
+    assert given_["max_depth"] == "${trialParameters.max_depth}"
 
 
 # Courses on the doubles -------------------------------------------------------------------------------------
@@ -595,10 +636,10 @@ search.search(problem, lambda told: print(told, flush=True))
 
 def test_a_step_that_is_cancelled_deletes_its_experiment(api: KubernetesApi, tmp_path: Path) -> None:
     Katib(api, lambda _: Outcome({}, "Running"))
-    given = tmp_path / "problem"
-    given.write_bytes(pickle.dumps((problem(), POD, QUICK)))
+    file = tmp_path / "problem"
+    file.write_bytes(pickle.dumps((problem(), POD, QUICK)))
     process = subprocess.Popen(
-        [sys.executable, "-c", STEP, str(given)],
+        [sys.executable, "-c", STEP, str(file)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
