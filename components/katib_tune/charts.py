@@ -35,7 +35,9 @@ def history_chart(trials: Sequence[Trial], objective: Objective) -> Markup:
         default = next((t for t in trials if t.number == 0 and t.value is not None), None)
         if default is not None:
             axes.axhline(default.value or 0.0, color=SECOND, linewidth=1, linestyle="--", zorder=1)
-            axes.scatter([0], [default.value], s=46, marker="D", color=SECOND, label="default", zorder=4)
+            axes.scatter(
+                [0], [default.value or 0.0], s=46, marker="D", color=SECOND, label="default", zorder=4
+            )
         _within_view(axes, [trial.value for trial in trials if trial.value is not None])
         failed = [trial.number for trial in trials if trial.state == "failed"]
         if failed:

@@ -190,14 +190,10 @@ class Course:
         if end.error:
             self._ended(number, "failed", None, end.error)
         elif value is None:
-            has = ", ".join(end.metrics) or "none"
-            self._ended(
-                number, "failed", None, f"It gave no {metric}, the objective; its metrics are: {has}."
-            )
+            gave = ", ".join(end.metrics) or "none"
+            self._ended(number, "failed", None, f"It gave no {metric}, the objective; it gave: {gave}.")
         elif not math.isfinite(value):
-            self._ended(
-                number, "failed", None, f"Its objective {metric} is {value}, which is no finite number."
-            )
+            self._ended(number, "failed", None, f"Its {metric}, the objective, is {value}.")
         else:
             self._ended(number, "complete", value)
 
