@@ -27,7 +27,6 @@ FILES = {
     "Dockerfile": "Dockerfile",
     "README.md": "README.md",
     "ci/gate.py": "ci/gate.py",
-    "ci/submit.py": "ci/submit.py",
     "components/__init__.py": "components/__init__.py",
     "components/shared/image.py": "components/image.py",
     "data/penguins.csv": "data/penguins.csv",

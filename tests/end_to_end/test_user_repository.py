@@ -8,16 +8,15 @@ import json
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import yaml
 
+from tests.kfp_server import KfpServer
 from tests.repositories import ROOT, files
 from tests.wheels import build_wheel, install
 
@@ -246,44 +245,19 @@ def test_the_catalog_has_their_components_beside_ours(user: User, tmp_path: Path
         assert any(f"{name}</h1>" in page or f">{name}<" in page for page in pages), name
 
 
-class ApiServer(BaseHTTPRequestHandler):
-    """A test double of the KFP API server: as much of it as starting a run asks for."""
-
-    runs: ClassVar[list[dict[str, Any]]] = []
-
-    def do_GET(self) -> None:
-        self._answer({"experiments": []} if "experiments" in self.path else {})
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path.endswith("/runs"):
-            self.runs.append(body)
-        self._answer(body | {"experiment_id": "e-1", "run_id": "r-1"})
-
-    def _answer(self, body: dict[str, Any]) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Says nothing."""
-
-
-@pytest.fixture
-def host() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), ApiServer) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-def test_the_workflow_submits_what_it_compiled(user: User, host: str, tmp_path: Path) -> None:
+def test_the_workflow_submits_what_it_compiled(user: User, tmp_path: Path) -> None:
     user.call("kfp-lifecycle compile --profile cluster --out build")
     script = user.workflow["jobs"]["submit"]["steps"][-1]["run"]
-    env = {**user.workflow["env"], "KFP_HOST": host, "HOME": str(tmp_path)}
-    assert "Run r-1 of build/pipelines/penguins/0.1.0.yaml." in user.call(script, env=env)
-    (run,) = ApiServer.runs
-    assert run["runtime_config"]["parameters"]["target"] == "species"
+    with KfpServer() as server:
+        env = {**user.workflow["env"], "KFP_HOST": server.url, "GITHUB_SHA": "0123456789abcdef" * 2}
+        for _ in range(2):  # a job that is run again
+            said = user.call(script, env={**env, "HOME": str(tmp_path)})
+            assert f"{server.url}/#/runs/details/" in said
+    (version,) = server.state.versions.values()
+    assert version["name"] == "0123456789ab"
     compiled = yaml.safe_load_all((user.root / "build/pipelines/penguins/0.1.0.yaml").read_text())
-    assert run["pipeline_spec"]["pipeline_spec"] == next(compiled)
+    assert version["pipeline_spec"]["pipeline_spec"] == next(compiled)
+    runs = [run.wire for run in server.state.runs.values()]
+    assert [run["runtime_config"]["parameters"]["target"] for run in runs] == ["species"] * 2
+    names = {e["experiment_id"]: e["display_name"] for e in server.state.experiments.values()}
+    assert {names[run["experiment_id"]] for run in runs} == {"my-models"}
