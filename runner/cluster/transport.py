@@ -53,7 +53,7 @@ class Transport(RESTClientObject):  # type: ignore[misc] # no stubs
         if options.get("_preload_content", True) and answer.data.lstrip()[:1] == b"<":
             raise ServerError(
                 f"{url.partition('/apis/')[0]} answers with a web page, not as the pipelines API does.",
-                "Name the address of the API: it ends with /pipeline on Kubeflow, and log in where a proxy asks.",
+                "Name the address of the API: on Kubeflow it ends with /pipeline. Log in where a proxy asks.",
             )
         return answer
 
