@@ -99,6 +99,7 @@ def _ends(overlay: str) -> tuple[list[Object], dict[str, End]]:
         "bucket": End(address="142.250.0.1"),
         "managed-database": End(address="10.20.0.5"),
         "node-metadata": End(address="169.254.169.254"),
+        "node-dns": End(address="169.254.20.10"),
     }
     return [o for o in found if o["kind"] == "NetworkPolicy"], ends
 
@@ -156,7 +157,7 @@ def test_everything_else_is_shut(overlay: str) -> None:
     runs = ends["step"].namespace
     allowed |= {(source, "mlflow", 5000) for source, end in ends.items() if end.namespace == runs}
     # Names are looked up by all, and buckets are on addresses that nobody knows beforehand.
-    allowed |= {(source, "dns", 53) for source in ends}
+    allowed |= {(source, dns, 53) for source in ends for dns in ("dns", "node-dns")}
     allowed |= {(source, "bucket", 443) for source in ("mlflow", "model-server")}
     allowed |= {(source, "managed-database", 443) for source in ("mlflow", "model-server")}
     if overlay == "production":

@@ -7,7 +7,12 @@ import jsonschema
 import kubernetes_validate
 import pytest
 
+from kfp_lifecycle.components.shared.flags import hyperparameters
 from kfp_lifecycle.components.shared.image import REGISTRY, TAG
+from kfp_lifecycle.components.train_gpu.flags import options_of
+from kfp_lifecycle.components.train_gpu.options import NetworkOptions
+from kfp_lifecycle.components.train_gpu.program import arguments
+from kfp_lifecycle.components.train_gpu.trainjob import RUNTIME, RUNTIME_KIND, train_job
 from tests.manifests.built import (
     APPLIED,
     MANIFESTS,
@@ -21,7 +26,9 @@ from tests.manifests.built import (
     the,
 )
 from tests.manifests.custom_resources import check, is_custom
+from tests.manifests.pod_security import violations
 
+MODULE = "kfp_lifecycle.components.train_gpu"
 #: Kubernetes' versions that the manifests are for: docs/cluster.md says so.
 VERSIONS = ("1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
 
@@ -129,6 +136,41 @@ def test_the_gpu_job() -> None:
     # Kubernetes refuses a GPU whose request is not its limit.
     assert resources["requests"]["nvidia.com/gpu"] == resources["limits"]["nvidia.com/gpu"] == "1"
     assert "/dev/shm" in {m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
+
+
+def test_the_gpu_jobs_arguments_are_train_gpus() -> None:
+    args = the("jobs/train-gpu", "Job", "train-gpu")["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert args[:3] == ["python3", "-m", MODULE]
+    given, rest = arguments().parse_known_args(args[3:])
+    assert options_of(hyperparameters(rest)).require_gpu
+    assert given.result
+
+
+def test_a_train_job_of_train_gpu_runs_on_the_runtime() -> None:
+    """The pod that Kubeflow Trainer makes of both is a pod of Kubernetes, and restricted."""
+    runtime = the("overlays/production", RUNTIME_KIND.name, RUNTIME)
+    assert runtime["apiVersion"] == RUNTIME_KIND.api_version
+    options = NetworkOptions(nodes=2, require_gpu=True, epochs=3)
+    inputs = {name: f"s3://data/{name}" for name in ("train", "schema", "plan")}
+    job = train_job("train-gpu-1", inputs, "s3://data/model-trainjob", options)
+    reference, trainer = job["spec"]["runtimeRef"], job["spec"]["trainer"]
+    assert (reference["kind"], reference["name"]) == (runtime["kind"], runtime["metadata"]["name"])
+    (node,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    # The names by which Trainer knows the container that it gives the arguments to.
+    assert node["name"] == "node"
+    assert node["template"]["metadata"]["labels"]["trainer.kubeflow.org/trainjob-ancestor-step"] == "trainer"
+    (pod,) = pod_templates(runtime)
+    (container,) = pod["spec"]["containers"]
+    assert (container["name"], container["command"][-2:]) == ("node", ["-m", MODULE])
+    given, rest = arguments().parse_known_args(trainer["args"])
+    assert options_of(hyperparameters(rest)).epochs == 3
+    assert given.model == "s3://data/model-trainjob/model"
+    container |= {"args": trainer["args"], "resources": trainer["resourcesPerNode"]}
+    container["env"] = [*container["env"], *trainer.get("env", [])]
+    pod["spec"]["restartPolicy"] = "Never"
+    whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "node-0"}, "spec": pod["spec"]}
+    kubernetes_validate.validate(whole, VERSIONS[0], strict=True)
+    assert violations(whole) == []
 
 
 @pytest.mark.parametrize("overlay", ["dev", "production"])
