@@ -73,13 +73,27 @@ def released(compiled: Path) -> dict[str, Entry]:
         ) from error
 
 
-def to_text(compiled: Path, fresh: Mapping[str, Entry], marked: Collection[str] = ()) -> str:
+def image_inputs(compiled: Path) -> dict[str, str]:
+    """By image, the hash of what went into it when a version that names it was released."""
+    try:
+        return dict(json.loads((compiled / "catalog.json").read_bytes()).get("images", {}))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}  # nothing is released; released() tells of a damaged file
+
+
+def to_text(
+    compiled: Path,
+    fresh: Mapping[str, Entry],
+    marked: Collection[str] = (),
+    inputs: Mapping[str, str] | None = None,
+) -> str:
     """The catalog as JSON: the fresh entries, and one for every other version that lies in ``compiled``.
 
     Args:
         compiled: The folder of compiled files.
         fresh: Entries of the files that were compiled just now, by path.
         marked: The paths of released versions.
+        inputs: What :func:`image_inputs` gives.
 
     Raises:
         CompileError: A file there is not a compiled one, or has no such place there.
@@ -91,7 +105,8 @@ def to_text(compiled: Path, fresh: Mapping[str, Entry], marked: Collection[str] 
     for path in entries.keys() & set(marked):
         entries[path]["released"] = True
     ordered = sorted(entries.values(), key=lambda e: (e["kind"], e["name"], precedence(e["version"])))
-    return json.dumps({"format": 1, "files": ordered}, indent=2) + "\n"
+    images = {"images": dict(sorted(inputs.items()))} if inputs else {}
+    return json.dumps({"format": 1, "files": ordered, **images}, indent=2) + "\n"
 
 
 def description_in(text: str) -> str:

@@ -14,6 +14,7 @@ from kfp_lifecycle.compiler.digest import embed_digest
 from kfp_lifecycle.compiler.discover import Definition, load, select, sources
 from kfp_lifecycle.compiler.errors import CompileError
 from kfp_lifecycle.compiler.files import GeneratedFile
+from kfp_lifecycle.compiler.images.inputs import check_inputs
 from kfp_lifecycle.compiler.profiles import ImageNames, ProfileFile, Tracing, applied, find_profile
 from kfp_lifecycle.compiler.profiles.tracing import run_settings
 from kfp_lifecycle.compiler.repository import Repository
@@ -91,8 +92,8 @@ def compiled_files(repository: Repository, names: Sequence[str] = ()) -> list[Ge
 
     The catalog also holds the versions that are on disk and that the code gives no more. Raises as
     :func:`compile_repository` does, and ``CompileError`` for a file on disk that is not a compiled one, for
-    a released version that the code would change, a version number that does not fit its changes, and a
-    function that a released file calls and that is gone.
+    a released version that the code would change, a version number that does not fit its changes, a
+    function that a released file calls and that is gone, and an image that changes under a released tag.
     """
     compiled = compile_repository(repository, names)
     released = catalog.released(repository.compiled)
@@ -102,7 +103,9 @@ def compiled_files(repository: Repository, names: Sequence[str] = ()) -> list[Ge
     texts = {path: release.settled(old, path, text) for path, text in texts.items()}
     fresh = {item.path: catalog.entry(item.path, texts[item.path], item.spec) for item in compiled}
     files = [GeneratedFile(f"compiled/{path}", text) for path, text in texts.items()]
-    listed = catalog.to_text(repository.compiled, fresh, released.keys())
+    inputs = catalog.image_inputs(repository.compiled)
+    check_inputs(repository, inputs)
+    listed = catalog.to_text(repository.compiled, fresh, released.keys(), inputs)
     return [*files, GeneratedFile("compiled/catalog.json", listed)]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from kfp_lifecycle.compiler.compile import compile_repository, compiled_files
 from kfp_lifecycle.compiler.errors import CompileError
 from kfp_lifecycle.compiler.files import GeneratedFile, differences
+from kfp_lifecycle.compiler.images.inputs import current_inputs
 from kfp_lifecycle.compiler.repository import Repository
 
 CATALOG = "compiled/catalog.json"
@@ -37,6 +38,9 @@ def released_catalog(repository: Repository, names: Sequence[str]) -> tuple[Gene
     anew = [e for e in catalog["files"] if e["path"] in paths and not e["released"]]
     for entry in anew:
         entry["released"] = True
+    named = {image for entry in anew for image in entry["images"]}
+    if inputs := catalog.get("images", {}) | current_inputs(repository, named):
+        catalog["images"] = dict(sorted(inputs.items()))
     text = json.dumps(catalog, indent=2) + "\n"
     return GeneratedFile(CATALOG, text), [entry["path"] for entry in anew]
 

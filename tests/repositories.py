@@ -12,14 +12,16 @@ from kfp_lifecycle.compiler.repository import Repository
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = Path(sys.executable).with_name("kfp-lifecycle")
 
-FOLDERS = ("components", "pipelines", "compiler", "runner", "scripts", "compiled", "profiles", "tests")
+FOLDERS = ("components", "pipelines", "compiler", "runner", "scripts")
+FOLDERS += ("compiled", "profiles", "images", "tests")
 FILES = ("pyproject.toml", "setup.py", "README.md")
 
 
 def copy_of_this(target: Path) -> Path:
     """This repository's working tree, copied to ``target``."""
     for folder in FOLDERS:
-        shutil.copytree(ROOT / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        skipped = shutil.ignore_patterns("__pycache__", "wheels")
+        shutil.copytree(ROOT / folder, target / folder, ignore=skipped)
     for file in FILES:
         shutil.copy(ROOT / file, target / file)
     return target

@@ -1,6 +1,7 @@
 """Building, pushing and locking images."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 from kfp_lifecycle.compiler.errors import ImageError
 from kfp_lifecycle.compiler.images.definitions import FOLDER, ImageSet
 from kfp_lifecycle.compiler.images.engine import Engine, Output
-from kfp_lifecycle.compiler.images.requirements import FILE
+from kfp_lifecycle.compiler.images.requirements import FILE, wheels
 
 #: Where certificates that a network needs besides the usual ones are often named.
 _CERTIFICATES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
@@ -54,6 +55,7 @@ def build(
     for key, value in _arguments(images, name, base or images.base).items():
         command += ["--build-arg", f"{key}={value}"]
     command += ["--target", target] if target else ["--tag", images.references[name]]
+    _bring_wheels(images, name)
     with _pip_secrets() as secrets:
         engine.run([*command, *secrets, *extra, str(images.root)], f"build {name}", output)
 
@@ -92,6 +94,19 @@ def _arguments(images: ImageSet, name: str, base: str) -> Mapping[str, str]:
         # Files in the image carry the time of the commit, so that two builds of it are the same.
         "SOURCE_DATE_EPOCH": _git(images.root, "log", "-1", "--format=%ct") or "0",
     }
+
+
+def _bring_wheels(images: ImageSet, name: str) -> None:
+    """Links wheels that no package index has beside the requirements: a build sees only its context."""
+    folder = wheels()
+    if folder is None or images.images[name].torch != "cpu":
+        return
+    place = images.folder(name) / "wheels"
+    place.mkdir(exist_ok=True)
+    for wheel in folder.glob("torch-*.whl"):
+        target = place / wheel.name
+        if not target.exists():
+            shutil.copy(wheel, target)
 
 
 def _without_login(url: str) -> str:

@@ -11,7 +11,7 @@ from kfp_lifecycle.compiler.profiles.typed import Text, read_typed
 from kfp_lifecycle.compiler.repository import Repository, use_code_of
 from kfp_lifecycle.components.shared.errors import did_you_mean
 
-FOLDER = "images"
+FOLDER, DEFINITIONS = "images", "images.yaml"
 
 Name = Annotated[str, Text(r"[a-z0-9]+(-[a-z0-9]+)*", "lower-case letters, digits and hyphens")]
 
@@ -79,7 +79,7 @@ def find_images(repository: Repository) -> ImageSet:
         ProfileError: ``images/images.yaml`` says something that cannot be; names the line.
         CompileError: The repository defines no images.
     """
-    file = repository.root / FOLDER / "images.yaml"
+    file = repository.root / FOLDER / DEFINITIONS
     try:
         data = file.read_bytes()
     except OSError as error:

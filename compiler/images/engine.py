@@ -110,8 +110,15 @@ def find_engine(name: str = "") -> Engine:
 def failure(engine: Engine, doing: str, lines: Sequence[str]) -> ImageError:
     """The error that an engine's last lines tell of."""
     text = "\n".join(lines)
-    said = next((line for line in reversed(lines) if line.strip() and not line.startswith(" ")), "no word")
+    said = _telling(lines)
     for pattern, problem, fix in _KNOWN:
         if re.search(pattern, text.lower()):
             return ImageError(f"{engine.name} could not {doing}. {problem}: {redact(said)[:300]}", fix)
     return ImageError(f"{engine.name} could not {doing}: {redact(said)[:500]}", "Read what it printed above.")
+
+
+def _telling(lines: Sequence[str]) -> str:
+    """The line that says most of why: BuildKit repeats the whole command after it, over several lines."""
+    lines = [line for line in lines if line.strip() and not re.match(r"-+$| > |executor failed", line)]
+    errors = [line for line in lines if re.search(r"\berror\b(?!: executor failed)", line, re.IGNORECASE)]
+    return (errors or lines or ["no word"])[-1].strip()

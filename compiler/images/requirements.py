@@ -71,10 +71,16 @@ def _extras(there: dict[str, list[str]], wanted: Iterable[str], image: str) -> l
     return [text for extra in wanted for text in there[extra]]
 
 
+def wheels() -> Path | None:
+    """The folder of wheels that pip is told of here, with PyTorch's build for CPUs, say; None without one."""
+    folder = os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS", "")
+    return Path(folder) if folder and Path(folder).is_dir() else None
+
+
 def _cpu_build() -> list[str]:
     """Options that lead to PyTorch without CUDA: pip's folder of wheels, else PyTorch's own index."""
-    folder = os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS")
-    return ["--find-links", folder] if folder else ["--torch-backend", "cpu"]
+    folder = wheels()
+    return ["--find-links", str(folder)] if folder else ["--torch-backend", "cpu"]
 
 
 def _compile(images: ImageSet, requirements: list[str], options: list[str]) -> str:

@@ -120,6 +120,7 @@ def _rename_constants(spec: Spec, names: Mapping[str, str]) -> None:
 
 
 def read_lock(file: Path) -> Lock:
+    """The lock file. Raises ``ProfileError`` where it is missing or damaged."""
     try:
         data = file.read_bytes()
     except OSError as error:

@@ -363,7 +363,30 @@ def test_a_new_release_of_this_library_changes_none_of_its_released_files(tmp_pa
     after = files(copy / "compiled")
     kept = {path for path in before if before[path] == after[path]}
     assert kept == {p for p in before if "/train/" in p or "/training/" in p}
-    assert all(b"python-core:99.0.0" in after[path] for path in after.keys() - kept)
+    assert all(b":99.0.0" in after[path] for path in after.keys() - kept)
+
+
+def test_an_image_never_changes_under_a_tag_of_a_release(tmp_path: Path) -> None:
+    copy = copy_of_this(tmp_path / "clone")
+    module = copy / "components/train/folds.py"
+    module.write_text(module.read_text() + "# before the release\n")
+    assert run("compile", "--check", cwd=copy).returncode == 0
+    assert run("release", "train", cwd=copy).returncode == 0
+    recorded = json.loads((copy / "compiled/catalog.json").read_text())["images"]
+    assert [(name.rpartition("/")[2], digest[:7]) for name, digest in recorded.items()] == [
+        ("python-core:0.1.0", "sha256:")
+    ]
+    assert run("compile", "--check", cwd=copy).returncode == 0
+    module.write_text(module.read_text() + "# after it\n")
+    done = run("compile", "--check", cwd=copy)
+    assert done.returncode == 1
+    assert "python-core:0.1.0 belongs to a release, but what goes into it has changed" in done.stderr
+    image = copy / "components/shared/image.py"
+    image.write_text(re.sub(r'TAG = "[^"]*"', 'TAG = "0.2.0"', image.read_text()))
+    assert run("compile", cwd=copy).returncode == 0
+    assert run("compile", "--check", cwd=copy).returncode == 0
+    # The release's own images are remembered.
+    assert json.loads((copy / "compiled/catalog.json").read_text())["images"] == recorded
 
 
 def test_this_librarys_steps_keep_their_arguments(tmp_path: Path) -> None:
