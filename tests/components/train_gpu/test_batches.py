@@ -1,6 +1,7 @@
 """Batches, held on the device and streamed: every row once an epoch, the same again, and from any step on."""
 
 import threading
+import weakref
 from collections.abc import Iterator
 from itertools import chain, pairwise
 from pathlib import Path
@@ -171,6 +172,28 @@ def test_a_rank_reads_no_more_than_its_share(
     listed(late, start=20)
     # From step 20 on are rows 2000 to 2344; the window that row 2000 is in begins at most 400 rows before.
     assert 345 <= sum(read) <= 345 + 400
+
+
+def test_no_more_than_a_few_windows_are_in_memory(
+    tables: dict[int, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows: list[weakref.ref[torch.Tensor]] = []
+    real = StreamedBatches._window
+
+    def window(self: StreamedBatches, *given_: Any) -> Any:
+        made = real(self, *given_)
+        windows.append(weakref.ref(made.numbers))
+        return made
+
+    monkeypatch.setattr(StreamedBatches, "_window", window)
+    reader = FeatureReader(tables[2345], SPEC, CLASSES)
+    batches = StreamedBatches(reader, 10, CPU, shuffle=True, seed=0, window_bytes=100 * reader.row_bytes)
+    most = 0
+    for _ in batches.epoch(0):
+        most = max(most, sum(made() is not None for made in windows))
+    assert len(windows) >= 23
+    # One in use, one ready, one that waits to be, and one that the next batch begins in.
+    assert 2 <= most <= 4
 
 
 def test_a_rest_too_small_for_the_ranks_joins_the_batch_before(tables: dict[int, Path]) -> None:
