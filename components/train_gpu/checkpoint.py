@@ -101,6 +101,7 @@ class Checkpoints:
         self._damaged: set[str] = set()
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
+        self._slow = False
 
     @property
     def next_at(self) -> float:
@@ -155,7 +156,9 @@ class Checkpoints:
         """
         self._last = time.monotonic()
         if self._writing is not None and not self._writing.done() and not wait:
-            log.warning("the checkpoint before is still being written: this one is left out")
+            if not self._slow:
+                log.warning("writing a checkpoint takes longer than the time between two: some are left out")
+            self._slow = True
             return
         saved = {"format": _FORMAT, "fingerprint": self._about, "state": _copied(state)}
         self._writing = self._writer.submit(self._write, saved, steps)

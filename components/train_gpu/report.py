@@ -19,6 +19,8 @@ from kfp_lifecycle.components.train_gpu.options import NetworkOptions
 
 #: Epochs that the table shows at most: the last ones and the best.
 MOST_EPOCHS = 40
+#: What people call the networks.
+NAMES = {"residual": "Residual network", "mlp": "Multilayer perceptron"}
 #: Settings that say where a training ran and not how; they are shown elsewhere or not at all.
 _ELSEWHERE = {"experiment", "run_name", "require_gpu", "reference_rows", "devices", "nodes"}
 
@@ -54,11 +56,13 @@ def render_report(fitted: Fitted, told: Told) -> str:
     return render(
         "train_gpu/report.html",
         f=fitted,
+        name=NAMES.get(told.options.network, told.options.network.rpartition(".")[2]),
         t=told,
         o=told.options,
         loss=told.options.loss_of(told.schema.task).replace("_", " "),
         metric=metric,
         label=LABELS[metric],
+        monitored="loss" if told.options.monitor == "loss" else told.options.monitor,
         labels={"loss": "Loss", **LABELS},
         charts=_charts(fitted, metric),
         best=fitted.history[fitted.best - 1],
@@ -77,12 +81,8 @@ def _charts(fitted: Fitted, metric: str) -> list[tuple[Markup, str]]:
     history, best = fitted.history, fitted.best
     judged = history[0].validation_loss is not None
     dotted = f" Dotted: the best epoch, {best}." if judged else ""
-    lower = (
-        "Training loss is taken while the weights change and dropout is on, so it may lie above."
-        if judged
-        else ""
-    )
-    found = [(charts.loss_chart(history, best if judged else 0), f"{lower}{dotted}")]
+    why = "Training loss is of the weights as they were at each step, with dropout on."
+    found = [(charts.loss_chart(history, best if judged else 0), f"{why}{dotted}")]
     if any(metric in record.metrics for record in history):
         chart = charts.metric_chart(history, best, metric, LABELS[metric])
         found.append((chart, f"On the held-out rows.{dotted}"))
