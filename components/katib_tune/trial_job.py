@@ -25,6 +25,9 @@ PODS_VARIABLE = "KFP_LIFECYCLE_TRIAL_PODS"
 CONTAINER, COLLECTOR = "training-container", "metrics-logger-and-collector"
 #: The trial parameter that is the trial's own name.
 TRIAL_NAME = "kfp_lifecycle_trial"
+_NAME = f"${{trialParameters.{TRIAL_NAME}}}"
+#: See :mod:`kfp_lifecycle.components.shared.tracking`, which imports MLflow.
+PARENT_RUN_ID = "MLFLOW_PARENT_RUN_ID"
 MODULES = {"train": "kfp_lifecycle.components.train", "train-gpu": "kfp_lifecycle.components.train_gpu"}
 #: The Secret of Kubeflow's object store, in every namespace that runs pipelines.
 STORE_SECRET, STORE_KEYS = (
@@ -120,7 +123,7 @@ def command_line(problem: Problem, names: tuple[str, ...], settings: Mapping[str
     alike = {name: value for name, value in {**data, **_flags(problem)}.items() if name not in names}
     words += [f"--{name}={value}" for name, value in alike.items()]
     # Kubernetes makes $$ into $, and $(NAME) into a variable's value.
-    fixed = [shlex.quote(word.replace("$", "$$")) for word in words]
+    fixed = [shlex.quote(word if word.endswith(_NAME) else word.replace("$", "$$")) for word in words]
     searched = [shlex.quote(f"--{name}=${{trialParameters.{name}}}") for name in names]
     return " ".join([*fixed, *searched])
 
@@ -135,7 +138,8 @@ def _flags(problem: Problem) -> dict[str, str]:
         return {**options, **own, **seed, **parent}
     fixed = {name: as_text(value) for name, value in problem.fixed.items()}
     # A trial is for its metrics: its model goes with its pod.
-    return {**options, **fixed, **seed, "experiment": problem.experiment, "model": "/tmp/model"}
+    own = {"experiment": problem.experiment, "run_name": _NAME, "model": "/tmp/model"}
+    return {**options, **fixed, **seed, **own}
 
 
 def _reachable(uri: str, settings: Mapping[str, Any]) -> str:
@@ -158,8 +162,9 @@ def _claim(uri: str) -> str:
 
 
 def _environment(problem: Problem, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    plain = {TRIAL: f"${{trialParameters.{TRIAL_NAME}}}", "OMP_WAIT_POLICY": "PASSIVE"}
-    plain |= dict(settings.get("env") or {})
+    plain = {TRIAL: _NAME, "OMP_WAIT_POLICY": "PASSIVE", **(settings.get("env") or {})}
+    if problem.parent_run and problem.trainer == "train-gpu":
+        plain[PARENT_RUN_ID] = problem.parent_run
     secret = [
         _from_secret(variable, given["name"], key, bool(given.get("optional")))
         for given in settings.get("secrets") or ()

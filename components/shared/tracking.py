@@ -2,7 +2,8 @@
 
 The default store is one SQLite file in the working directory, so that nothing need be installed or
 started; a server is named by ``MLFLOW_TRACKING_URI``. Where Kubeflow's MLflow plugin has opened a run
-(``MLFLOW_RUN_ID``), that run is used and left open for the plugin to end.
+(``MLFLOW_RUN_ID``), that run is used and left open for the plugin to end. Where ``MLFLOW_PARENT_RUN_ID``
+names one, new runs are nested in it.
 """
 
 import fcntl
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 URI = "MLFLOW_TRACKING_URI"
 RUN_ID = "MLFLOW_RUN_ID"
 EXPERIMENT_ID = "MLFLOW_EXPERIMENT_ID"
+#: A run that new ones are nested in: trials of a search that Kubeflow starts by themselves.
+PARENT_RUN_ID = "MLFLOW_PARENT_RUN_ID"
 
 #: MLflow's own retries of a request, with exponential backoff: 0, 2, 4 and 8 seconds of waiting, where
 #: MLflow's defaults wait four minutes. They are defaults: what the environment says, holds.
@@ -154,6 +157,10 @@ def _join(client: MlflowClient, run_id: str) -> Run:
 
 
 def _open(client: MlflowClient, experiment: str, run_name: str) -> Run:
+    if parent := os.environ.get(PARENT_RUN_ID, "").strip():
+        experiment_id = client.get_run(parent).info.experiment_id
+        tags = {"mlflow.parentRunId": parent}
+        return client.create_run(experiment_id, run_name=run_name or None, tags=tags)
     experiment_id = os.environ.get(EXPERIMENT_ID, "").strip() or _experiment_id(client, experiment)
     return client.create_run(experiment_id, run_name=run_name or None)
 

@@ -29,6 +29,9 @@ from kfp_lifecycle.components.katib_tune.search_file import parse_search
 from kfp_lifecycle.components.katib_tune.trial_job import PODS_VARIABLE, TrialPod, command_line
 from kfp_lifecycle.components.shared.cluster import Kind, connect
 from kfp_lifecycle.components.shared.errors import ClusterError, TuningError
+from kfp_lifecycle.components.shared.flags import hyperparameters
+from kfp_lifecycle.components.shared.tracking import PARENT_RUN_ID
+from kfp_lifecycle.components.train_gpu.flags import options_of
 from tests.components.katib_tune.katib_controller import Katib, Outcome, suggestions
 from tests.components.katib_tune.katib_rules import collected, complaints, run_spec, shell_line
 from tests.components.trained import Prepared
@@ -225,17 +228,34 @@ def test_the_step_learns_of_the_profile_from_its_environment(monkeypatch: pytest
     assert odd["metadata"]["labels"]["kfp-lifecycle/run-id"] == "runs-2026-7"
 
 
-def test_a_network_keeps_its_best_epoch() -> None:
-    own = replace(problem(), trainer="train-gpu", fixed={"epochs": 3}, options={})
+def test_a_network_keeps_its_best_epoch_and_gets_flags_that_it_takes() -> None:
+    own = replace(
+        problem({"learning_rate": [0.1, 0.2], "batch_size": {"type": "int", "min": 32, "max": 64}}),
+        trainer="train-gpu",
+        fixed={"epochs": 3, "network": "mlp", "network_parameters": {"layers": 2}},
+        options={},
+        parent_run="abc",
+    )
     made = experiment(own, POD, "team")
+    assert complaints(made) == complaints(baseline(own, POD, "team")) == []
     assert place(made, "spec.objective.metricStrategies.0.value") == "max"
-    line = place(made, "spec.trialTemplate.trialSpec.spec.template.spec.containers.0.args.0")
-    assert line.startswith("python -m kfp_lifecycle.components.train_gpu ")
-    assert "--epochs=3 --seed=42 --experiment=kfp-lifecycle --model=/tmp/model" in line
-    first = baseline(own, POD, "team")
-    assert complaints(first) == []
-    line = place(first, "spec.trialTemplate.trialSpec.spec.template.spec.containers.0.args.0")
-    assert line.count("--seed") == 1
+    container = "spec.template.spec.containers.0"
+    job = run_spec(made, "tune-abc", {"learning_rate": "0.2", "batch_size": "48"})
+    words = shlex.split(place(job, f"{container}.args.0"))
+    assert words[:3] == ["python", "-m", "kfp_lifecycle.components.train_gpu"]
+    texts = hyperparameters(words[3:])
+    data = {name: texts.pop(name) for name in ("train", "schema", "plan", "model")}
+    assert data == {"train": DATA.rows, "schema": DATA.schema, "plan": DATA.plan, "model": "/tmp/model"}
+    options = options_of(texts)
+    assert (options.learning_rate, options.batch_size, options.epochs, options.seed) == (0.2, 48, 3, 42)
+    assert (options.network, options.network_parameters) == ("mlp", {"layers": 2})
+    assert options.run_name == "tune-abc"
+    env = {item["name"]: item.get("value") for item in place(job, f"{container}.env")}
+    assert (env["KATIB_TRIAL_NAME"], env[PARENT_RUN_ID]) == ("tune-abc", "abc")
+    first = run_spec(baseline(own, POD, "team"), "tune-0-abc", {"seed": "42"})
+    texts = hyperparameters(shlex.split(place(first, f"{container}.args.0"))[3:])
+    assert (texts["seed"], texts["epochs"]) == ("42", "3")
+    assert "learning_rate" not in texts
 
 
 @pytest.mark.parametrize("stem", ["tune", "a" * 200, "7 runs", "Ünï/çode", "x" * 28 + "-" * 9, "-"])

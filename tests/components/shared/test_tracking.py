@@ -101,6 +101,16 @@ def test_an_experiment_of_the_plugin_is_used(mlflow_uri: str, monkeypatch: pytes
     assert MlflowClient(mlflow_uri).get_run(run_id).info.experiment_id == experiment
 
 
+@pytest.mark.usefixtures("store")
+def test_a_run_is_nested_in_the_one_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tracked_run("search") as parent:
+        monkeypatch.setenv("MLFLOW_PARENT_RUN_ID", parent)
+        with tracked_run("elsewhere", "trial-1") as run_id:
+            run, outer = (MlflowClient().get_run(one) for one in (run_id, parent))
+    assert run.data.tags["mlflow.parentRunId"] == parent
+    assert (run.info.run_name, run.info.experiment_id) == ("trial-1", outer.info.experiment_id)
+
+
 def test_a_run_that_is_not_there_is_named(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
     monkeypatch.setenv("MLFLOW_RUN_ID", "0123456789abcdef0123456789abcdef")
