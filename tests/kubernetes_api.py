@@ -494,7 +494,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _verb(method: str, name: str, query: Mapping[str, str]) -> str:
     if method == "GET":
-        return "get" if name else ("watch" if query.get("watch") == "true" else "list")
+        return "get" if name else ("watch" if query.get("watch", "").lower() == "true" else "list")
     return {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}[method]
 
 

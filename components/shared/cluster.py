@@ -4,14 +4,13 @@ A step in a pod acts as its service account; elsewhere the kube config says wher
 moment (too many requests, a server that restarts, a dropped connection) is tried again with growing waits.
 """
 
-import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import urllib3
 from kubernetes.client import ApiClient, Configuration
@@ -34,7 +33,6 @@ __all__ = [
     "AlreadyThere",
     "Cancelled",
     "Cluster",
-    "Event",
     "Kind",
     "NotInstalled",
     "Objects",
@@ -85,14 +83,6 @@ class Kind:
 
 
 POD = Kind("Pod", "", "v1", "pods")
-EVENT = Kind("Event", "", "v1", "events")
-
-
-class Event(NamedTuple):
-    """A change of an object: ``ADDED``, ``MODIFIED`` or ``DELETED``, and the object."""
-
-    type: str
-    object: dict[str, Any]
 
 
 def connect(namespace: str = "") -> "Cluster":
@@ -229,13 +219,13 @@ class Cluster:
         """One request, tried again while it may help.
 
         Args:
-            verb: As RBAC calls it: ``get``, ``list``, ``create``, ``patch`` (a JSON merge patch), ``delete``.
+            verb: As RBAC calls it: ``get``, ``list``, ``create``, ``delete``.
             path: Path of the URL.
             what: What it is about, for messages.
             body: What to send.
             query: Query of the URL.
             kind: The kind of object, where it is not Kubernetes' own.
-            answer: ``object`` for JSON, ``str`` for text, ``stream`` for a response that is still open.
+            answer: ``object`` for JSON, ``str`` for text.
 
         Raises:
             AlreadyThere: An object of the name is there.
@@ -260,19 +250,16 @@ class Cluster:
                 time.sleep(wait)
 
     def _send(self, verb: str, path: str, body: Any, query: list[tuple[str, str]] | None, answer: str) -> Any:
-        method = {"create": "POST", "patch": "PATCH", "delete": "DELETE"}.get(verb, "GET")
-        headers = {"Accept": "*/*" if answer == "str" else "application/json"}
-        headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        method = {"create": "POST", "delete": "DELETE"}.get(verb, "GET")
         return self.client.call_api(
             path,
             method,
             query_params=query or [],
-            header_params=headers,
+            header_params={"Accept": "*/*" if answer == "str" else "application/json"},
             body=body,
-            response_type=answer if answer != "stream" else None,
+            response_type=answer,
             auth_settings=["BearerToken"],
             _return_http_data_only=True,
-            _preload_content=answer != "stream",
             _request_timeout=_TIMEOUT_S,
         )
 
@@ -323,14 +310,15 @@ class Objects:
 
     def list(self, selector: str = "") -> Found:
         """The objects with these labels (``a=b,c=d``); all of them where no label is given."""
-        return self._list(selector)[0]
-
-    def patch(self, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Changes an object by a JSON merge patch (RFC 7396) and gives it back."""
-        try:
-            return dict(self._call("patch", f"{self._path}/{name}", name, body=dict(changes)))
-        except _NotThere as error:
-            raise ClusterError(f"There is no {self._what(name)}.", "It was deleted meanwhile.") from error
+        items: Found = []
+        query = [("limit", str(_PAGE)), *([("labelSelector", selector)] if selector else [])]
+        more = ""
+        while True:
+            page = self._call("list", self._path, "", query=[*query, ("continue", more)] if more else query)
+            items += page["items"]
+            more = page["metadata"].get("continue", "")
+            if not more:
+                return items
 
     def delete(self, name: str) -> bool:
         """Deletes an object and, in the background, what it owns; False where it was not there."""
@@ -349,61 +337,6 @@ class Objects:
             time.sleep(min(1.0, max(0.05, timeout_s / 20)))
         return True
 
-    def watch(self, selector: str = "", *, name: str = "", timeout_s: float) -> Iterator[Event]:
-        """The objects as they are (``ADDED`` each), and then each change, for ``timeout_s`` seconds.
-
-        A stream that breaks off is taken up where it was; where the server no longer knows that place, all
-        objects come once more.
-
-        Args:
-            selector: Labels of the objects; empty is all.
-            name: One object only; empty is all.
-            timeout_s: How long to watch.
-        """
-        deadline, version = time.monotonic() + timeout_s, ""
-        while (left := deadline - time.monotonic()) > 0:
-            if not version:
-                found, version = self._list(selector, name)
-                yield from (Event("ADDED", item) for item in found)
-            try:
-                for event in self._stream(selector, name, version, left):
-                    if event.type == "ERROR":  # 410 Gone: the place is no longer known
-                        version = ""
-                        break
-                    version = event.object["metadata"]["resourceVersion"]
-                    if event.type != "BOOKMARK":
-                        yield event
-            except _ERRORS as error:
-                log.info("watching %s: %s; looking again", self.kind.resource, refusal(error).said)
-                time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
-
-    def _stream(self, selector: str, name: str, version: str, timeout_s: float) -> Iterator[Event]:
-        query = [*_query(selector, name), ("watch", "true"), ("resourceVersion", version)]
-        # The server is to end it before the client's patience does.
-        seconds = max(1, min(int(timeout_s), _TIMEOUT_S[1] - 10))
-        query += [("timeoutSeconds", str(seconds)), ("allowWatchBookmarks", "true")]
-        response = self._call("watch", self._path, "", query=query, answer="stream")
-        rest, deadline = b"", time.monotonic() + timeout_s
-        try:
-            for piece in response.stream(None):
-                *lines, rest = (rest + piece).split(b"\n")
-                yield from (Event(**json.loads(line)) for line in lines if line.strip())
-                if time.monotonic() > deadline:
-                    return
-        finally:
-            response.close()
-
-    def _list(self, selector: str, name: str = "") -> tuple[Found, str]:
-        items: Found = []
-        more = ""
-        while True:
-            query = [*_query(selector, name), ("limit", str(_PAGE)), *([("continue", more)] if more else [])]
-            page = self._call("list", self._path, "", query=query)
-            items += page["items"]
-            more = page["metadata"].get("continue", "")
-            if not more:
-                return items, page["metadata"]["resourceVersion"]
-
     def _call(self, verb: str, path: str, name: str, **more: Any) -> Any:
         return self.cluster.call(verb, path, self._what(name), kind=self.kind, **more)
 
@@ -418,8 +351,3 @@ class _NotThere(Exception):  # noqa: N818
 
 class _Waiting(Exception):  # noqa: N818
     """The container has no log yet."""
-
-
-def _query(selector: str, name: str) -> list[tuple[str, str]]:
-    fields = [("fieldSelector", f"metadata.name={name}")] if name else []
-    return [("labelSelector", selector), *fields] if selector else fields
