@@ -178,7 +178,7 @@ def test_a_pod_acts_as_its_service_account(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
     monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
     monkeypatch.setattr(module, "_ACCOUNT", tmp_path)
-    monkeypatch.setattr(module, "ApiClient", lambda configuration: SimpleNamespace(configuration=configuration))
+    monkeypatch.setattr(module, "ApiClient", lambda own: SimpleNamespace(configuration=own))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     found = connect()
