@@ -225,7 +225,7 @@ class Cluster:
             body: What to send.
             query: Query of the URL.
             kind: The kind of object, where it is not Kubernetes' own.
-            answer: ``object`` for JSON, ``str`` for text.
+            answer: ``object`` for JSON, ``str`` for text, ``stream`` for a response that is still open.
 
         Raises:
             AlreadyThere: An object of the name is there.
@@ -255,9 +255,10 @@ class Cluster:
             path,
             method,
             query_params=query or [],
-            header_params={"Accept": "*/*" if answer == "str" else "application/json"},
+            header_params={"Accept": "application/json" if answer == "object" else "*/*"},
             body=body,
-            response_type=answer,
+            response_type=None if answer == "stream" else answer,
+            _preload_content=answer != "stream",
             auth_settings=["BearerToken"],
             _return_http_data_only=True,
             _request_timeout=_TIMEOUT_S,
