@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from kfp_lifecycle.components.train_gpu.checkpoint import Checkpoints, fingerpri
 from kfp_lifecycle.components.train_gpu.device import choose_device
 from kfp_lifecycle.components.train_gpu.distributed import join
 from kfp_lifecycle.components.train_gpu.features import POSITION, TARGET, FeatureSpec
+from kfp_lifecycle.components.train_gpu.history import EpochRecord
 from kfp_lifecycle.components.train_gpu.loop import Fitted, fit
 from kfp_lifecycle.components.train_gpu.losses import Target
 from kfp_lifecycle.components.train_gpu.network import build_network
@@ -119,7 +122,16 @@ def main(folder: str, task: str, given: str, out: str, log: str = "") -> None:
     where: dict[str, Any] = {"filename": log} if log else {"stream": sys.stderr}
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", **where)
     torch.set_num_threads(1)
-    found = train(Path(folder), task, options(**json.loads(given)))
+    chosen = json.loads(given)
+    last = chosen.pop("sigterm_after", 0)
+
+    def stop(record: EpochRecord, best: bool) -> None:
+        if record.epoch == last:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    found = train(Path(folder), task, options(**chosen), watchers=[stop])
+    if os.environ.get("RANK", "0") != "0":
+        return
     losses = [(record.train_loss, record.validation_loss) for record in found.fitted.history]
     torch.save({"weights": found.weights(), "losses": losses, "best": found.fitted.best}, out)
 

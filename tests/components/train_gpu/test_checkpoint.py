@@ -11,11 +11,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import torch
 
@@ -23,10 +24,12 @@ from kfp_lifecycle.components.shared.errors import CheckpointError, EstimatorErr
 from kfp_lifecycle.components.shared.storage import open_store
 from kfp_lifecycle.components.train_gpu.checkpoint import Checkpoints
 from kfp_lifecycle.components.train_gpu.history import EpochRecord
+from kfp_lifecycle.components.train_gpu.launch import launch
 from kfp_lifecycle.components.train_gpu.preemption import Preempted
 from tests.components.train_gpu import learnable
 from tests.components.train_gpu.learnable import Trained, options, train, write_tables
-from tests.conftest import SOAK
+from tests.conftest import ROOT, SOAK
+from tests.servers import gcs_server, s3_server
 
 MODULES = "tests.components.train_gpu.modules"
 KILLS = 50 if SOAK else 3
@@ -411,3 +414,71 @@ def test_as_a_program_it_ends_without_a_traceback(table: Path, tmp_path: Path) -
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143, said
     assert "Traceback" not in said
+
+
+def test_sigterm_to_one_of_two_ranks_stops_both_at_one_step(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    given = {"epochs": 6, "checkpoint_uri": str(tmp_path / "checkpoints"), "dropout": 0.0}
+    files = [str(tmp_path / "out.pt"), str(tmp_path / "log")]
+
+    def together(more: dict[str, Any]) -> None:
+        launch([str(table), "binary", json.dumps(given | more), *files], 2, module=learnable.__name__)
+
+    with pytest.raises(SystemExit) as raised:
+        together({"sigterm_after": 2})
+    assert raised.value.code == 143
+    assert "stopped by SIGTERM at epoch 3, batch 10 of 10" in (tmp_path / "log").read_text()
+    together({})
+    assert "going on from a checkpoint at epoch 3, batch 10 of 10" in (tmp_path / "log").read_text()
+    alone = train(table, "binary", options(epochs=6, dropout=0.0))
+    saved = torch.load(tmp_path / "out.pt", weights_only=True)
+    for ours, theirs in zip(saved["losses"], losses(alone), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("stores")
+    with pytest.MonkeyPatch.context() as patch, gcs_server(folder) as gcs, s3_server(folder) as s3:
+        for name, value in {**gcs, **s3}.items():
+            patch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="data")
+        yield
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_in_an_object_store(
+    table: Path, scheme: str, stores: None, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    uri = f"{scheme}://data/runs/churn"
+    saving = options(epochs=5, checkpoint_uri=uri, checkpoint_epochs=1)
+    with pytest.raises(Preempted):
+        train(table, "binary", saving, watchers=[sigterm_after(3)])
+    names = open_store(uri).names()
+    assert [name[5:17] for name in names] == [f"{steps:012d}" for steps in (30, 31)]
+    (tmp_path / "damaged").write_bytes(b"nothing")
+    open_store(uri).write(tmp_path / "damaged", names[-1])
+    again = train(table, "binary", saving)
+    assert f"{names[-1]} in {uri} is damaged" in caplog.text
+    assert again.fitted.resumed == "epoch 4, batch 0 of 10"
+    check_same(train(table, "binary", options(epochs=5)), again)
+    assert len(open_store(uri).names()) == 2
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_a_bucket_that_is_not_there_fails_before_the_first_epoch(
+    table: Path, scheme: str, stores: None
+) -> None:
+    told: list[int] = []
+    with pytest.raises(StorageError, match=f"{scheme}://nowhere/runs"):
+        train(
+            table,
+            "binary",
+            options(checkpoint_uri=f"{scheme}://nowhere/runs"),
+            watchers=[lambda record, best: told.append(record.epoch)],
+        )
+    assert told == []
