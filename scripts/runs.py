@@ -70,18 +70,20 @@ def list_command(
         kfp-lifecycle runs list --schedule training --json | jq -r '.runs[0].run_id'
     """
     from kfp_lifecycle.runner.cluster.runs import Filter, list_runs, parse_state
+    from kfp_lifecycle.runner.cluster.schedules import server_clock
     from kfp_lifecycle.scripts.runs_list import runs_json, show_runs
 
     states = tuple(parse_state(one) for one in state or [])
     times = (_moment(since), _moment(until))
     server = connected(context, host, namespace, ca_cert)
     found = list_runs(server, Filter(states, experiment, schedule, *times, archived), limit)
+    now = server_clock(server).now
     if as_json:
-        typer.echo(runs_json(found, server))
+        typer.echo(runs_json(found, now, server))
     elif not found:
         typer.echo("There is no such run.", err=True)
     else:
-        show_runs(found)
+        show_runs(found, now)
 
 
 @runs.command("show")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from kfp_lifecycle.scripts.times import duration, iso, short
@@ -12,13 +12,12 @@ if TYPE_CHECKING:
     from kfp_lifecycle.runner.cluster.runs import Listed
 
 
-def show_runs(found: Sequence["Listed"]) -> None:
-    """The runs as a table; what all have in common is not worth a column."""
+def show_runs(found: Sequence["Listed"], now: datetime) -> None:
+    """The runs as a table; what all have in common is not worth a column. ``now`` is the server's."""
     from rich.text import Text
 
     from kfp_lifecycle.scripts.tables import STATE_STYLES, new_table, show
 
-    now = datetime.now(UTC)
     experiments = len({one.experiment for one in found}) > 1
     table = new_table("Run", "State", "Started", "Took", *["Experiment"] * experiments, "Name")
     for one in found:
@@ -40,9 +39,8 @@ def _beside(one: "Listed") -> str:
     return f"{'' if not title or one.name.startswith(title) else f'  {title}'}{schedule}"
 
 
-def runs_json(found: Sequence["Listed"], server: "Server") -> str:
+def runs_json(found: Sequence["Listed"], now: datetime, server: "Server") -> str:
     """The runs as JSON."""
-    now = datetime.now(UTC)
     listed = [
         {
             "run_id": one.run_id,

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -31,6 +31,7 @@ class RunView:
         schedule: Id of the recurring run that started it; empty for none.
         measured: What MLflow knows of it.
         note: Why metrics are missing; empty where they are not.
+        now: The server's time.
     """
 
     run: "ClusterRun"
@@ -40,11 +41,18 @@ class RunView:
     schedule: str
     measured: "Measured"
     note: str
+    now: datetime
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or has taken so far, by the server's clock."""
+        return max(0.0, ((self.finished or self.now) - self.run.started).total_seconds())
 
 
 def view(server: "Server", run_id: str) -> RunView:
     """Looks at a run, and at what it has measured."""
     from kfp_lifecycle.runner.cluster.runs import Names, get_run
+    from kfp_lifecycle.runner.cluster.schedules import server_clock
     from kfp_lifecycle.runner.cluster.watch import describe, update
     from kfp_lifecycle.scripts.measured import measured_or_not
 
@@ -60,6 +68,7 @@ def view(server: "Server", run_id: str) -> RunView:
         schedule=found.recurring_run_id or "",
         measured=measured,
         note=note,
+        now=server_clock(server).now,
     )
 
 
@@ -67,21 +76,23 @@ def show_run(found: RunView, options: str) -> None:
     """The run on a terminal."""
     from rich.text import Text
 
-    from kfp_lifecycle.scripts.tables import STATE_STYLES, new_table, say, show
+    from kfp_lifecycle.scripts.tables import STATE_STYLES, new_table, say, show, show_facts
 
-    run, now = found.run, datetime.now(UTC)
+    run = found.run
     title = Text(run.display_name, "bold")
     title.append(f"  {found.state}", STATE_STYLES.get(found.state, ""))
-    say(title.append(f"  {duration(run.seconds)}", "not bold default"))
-    for label, text in _head(found):
-        say(Text(f"{label:<12}", "dim").append(text, "default"))
+    say(title.append(f"  {duration(found.seconds)}", "not bold default"))
+    show_facts(_head(found))
     if run.steps:
         table = new_table("Task", "State", "Started", "Took", "")
         for step in run.steps:
-            table.add_row(*_cells(step, now))
+            table.add_row(*_cells(step, found.now))
         say(Text())
         show(table)
-    for label, text in _tail(found, options):
+        say(Text())
+    show_facts(_results(found))
+    for label, text in _next(found, options):
+        # To be copied whole.
         say(Text(f"{label:<12}", "dim").append(text, "default"))
     if found.note:
         typer.secho(found.note, fg=typer.colors.YELLOW, err=True)
@@ -124,9 +135,7 @@ def _cells(step: "Step", now: datetime) -> tuple[Any, ...]:
     )
 
 
-def _tail(found: RunView, options: str) -> Iterator[tuple[str, str]]:
-    from kfp_lifecycle.runner.events import State
-
+def _results(found: RunView) -> Iterator[tuple[str, str]]:
     run = found.run
     for number, (name, value) in enumerate(sorted(run.parameters.items())):
         yield "" if number else "Parameters", f"{name}: {_value(value)}"
@@ -141,6 +150,13 @@ def _tail(found: RunView, options: str) -> Iterator[tuple[str, str]]:
         yield "" if number else "Artifacts", f"{step_name}/{name}: {_value(value)}"
     for number, (name, value) in enumerate(run.outputs.items()):
         yield "" if number else "Outputs", f"{name}: {_value(value)}"
+
+
+def _next(found: RunView, options: str) -> Iterator[tuple[str, str]]:
+    """What to open or type next."""
+    from kfp_lifecycle.runner.events import State
+
+    run = found.run
     if any(step.state is State.FAILED for step in run.steps):
         yield "Logs", f"kfp-lifecycle runs logs {run.run_id}{options}"
     if run.link:
@@ -188,7 +204,7 @@ def run_json(found: RunView) -> str:
         "error": run.error,
         "created": iso(run.started),
         "finished": iso(found.finished),
-        "seconds": round(run.seconds, 3),
+        "seconds": round(found.seconds),
         "pipeline": run.name,
         "version": run.version,
         "experiment": found.experiment,

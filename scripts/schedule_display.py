@@ -18,26 +18,33 @@ if TYPE_CHECKING:
 _COUNT = 3
 
 
-def time_lines(name: str, trigger: "Trigger", clock: "Clock") -> Iterator[str]:
+def time_lines(name: str, trigger: "Trigger", clock: "Clock", new: bool) -> Iterator[str]:
     """When a schedule that is about to be made fires next, and what is odd about it."""
-    from kfp_lifecycle.runner.cluster.trigger import MOST_PASSED
-
     zone = f" ({trigger.cron.zone})" if trigger.cron else ""
     yield f"{typer.style(name, bold=True)}: {trigger.text}{zone}"
-    passed = trigger.passed(clock.now, clock.now)
-    if passed:
-        many = f"{MOST_PASSED} or more" if passed >= MOST_PASSED else str(passed)
-        then = (
-            "all of them run at once, one after another" if trigger.catchup else "the last one runs at once"
-        )
-        text = f"{many} of its times since {local(trigger.start or clock.now)} have passed: {then}."
-        yield typer.style(text, fg=typer.colors.YELLOW)
+    if passed := _passed(trigger, clock, new):
+        yield typer.style(passed, fg=typer.colors.YELLOW)
     for number, time in enumerate(trigger.next_times(clock.now, clock.now, _COUNT)):
         wait = f"  in {duration((time - clock.now).total_seconds())}" if number == 0 else ""
         yield f"  {local(time, seconds=True)}{wait}"
     for note in (clock.skew, _summer_time(trigger, clock.now)):
         if note:
             yield typer.style(note, fg=typer.colors.YELLOW)
+
+
+def _passed(trigger: "Trigger", clock: "Clock", new: bool) -> str:
+    """What becomes of the times since its start that have passed already."""
+    from kfp_lifecycle.runner.cluster.trigger import MOST_PASSED
+
+    passed = trigger.passed(clock.now, clock.now)
+    if not passed:
+        return ""
+    if not new:
+        then = "they are not run, as it takes the place of another"
+    else:
+        then = "all are run at once, one after another" if trigger.catchup else "the last is run at once"
+    many = f"{MOST_PASSED} or more" if passed >= MOST_PASSED else str(passed)
+    return f"{many} of its times since {local(trigger.start or clock.now)} have passed: {then}."
 
 
 def _summer_time(trigger: "Trigger", now: datetime) -> str:

@@ -1,5 +1,7 @@
 """Tables for terminals, narrow ones too, and for pipes, where nothing is cut off or coloured."""
 
+from collections.abc import Iterable
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -26,6 +28,17 @@ def new_table(*columns: str) -> Table:
     for number, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=False, min_width=4 if number == 0 else None)
     return table
+
+
+def show_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """Prints facts, each after its label; what is long is wrapped beside it."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True, min_width=10)
+    table.add_column(overflow="fold")
+    for label, text in facts:
+        table.add_row(label, Text(text))
+    if table.rows:
+        show(table)
 
 
 def say(text: Text) -> None:

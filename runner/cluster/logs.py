@@ -211,15 +211,16 @@ def _lines(
     """The lines after ``since``, each with its time; none where the container has not started."""
     for _ in range(_MOST_BREAKS):
         # Whole seconds only: what was read of that second comes again, and is left out by its full time.
-        begin = f"{since.second:%Y-%m-%dT%H:%M:%SZ}" if since else ""
-        response = cluster.log_stream(pod.name, MAIN, since=begin, tail=0 if since else tail)
+        known = since
+        begin = f"{known.second:%Y-%m-%dT%H:%M:%SZ}" if known else ""
+        response = cluster.log_stream(pod.name, MAIN, since=begin, tail=0 if known else tail)
         if response is None:
             return
         try:
             for raw in _split(response.stream(64 * 1024)):
                 stamp, _, text = raw.partition(" ")
                 moment = Moment.read(stamp)
-                if since and moment and moment <= since:
+                if known and moment and moment <= known:
                     continue
                 since = moment or since
                 yield moment, text if moment else raw
