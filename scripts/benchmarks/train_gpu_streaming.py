@@ -14,7 +14,8 @@ from measure import Measured, publish, run, table
 COLUMNS = 50
 SIZES = (1_000_000, 10_000_000)
 BATCH = 4096
-CHUNK = 250_000
+#: Rows of a row group, as prepare writes them.
+CHUNK = 125_000
 
 
 def main(sizes: list[int]) -> None:
