@@ -16,6 +16,8 @@ from kfp_lifecycle.components.katib_tune.backend import Backend, Problem, Progre
 from kfp_lifecycle.components.katib_tune.comparison import Comparison, Rows, compare
 from kfp_lifecycle.components.katib_tune.search_file import parse_search, read_search
 from kfp_lifecycle.components.katib_tune.trainer_checks import check_estimator
+from kfp_lifecycle.components.shared.dataset import scan
+from kfp_lifecycle.components.shared.errors import SchemaError
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
 from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
 from kfp_lifecycle.components.shared.model_format import library_version
@@ -155,12 +157,14 @@ def tune(
 
     Raises:
         TuningError: The search cannot be done, too many trials failed, or none gave a value.
+        SchemaError: The splits are not of the schema.
         EstimatorError: The estimator cannot be built or fitted.
         ClusterError: Kubernetes or Katib cannot do it.
         TrackingError: MLflow fails or cannot be reached.
     """
     schema, plan = TableSchema.load(rows.schema), FeatureTransform.load(rows.plan)
     given = read_search(search)
+    _check_rows(rows, schema)
     problem = make_problem(given, schema, data, options, name)
     defaults = check_estimator(problem, options.training, schema, plan)
     with tracked_run(options.experiment, options.run_name, _tags(schema)) as run_id:
@@ -199,6 +203,17 @@ def tune(
         _log_outcome(client, tuning)
     log.info("%s", tuning.conclusion)
     return tuning
+
+
+def _check_rows(rows: Rows, schema: TableSchema) -> None:
+    """Raises ``SchemaError`` where a split lacks a column of the schema."""
+    for name, path in (("train", rows.train), ("test", rows.test)):
+        there = scan(path).collect_schema()
+        if lacking := [column.name for column in schema.columns if column.name not in there]:
+            raise SchemaError(
+                f"The {name} split has no column {lacking[0]!r}, which the schema has.",
+                "Pass train, test and schema of one run of prepare.",
+            )
 
 
 class _Said:
