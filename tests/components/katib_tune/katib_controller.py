@@ -101,10 +101,16 @@ class Katib:
             "spec": {"parameterAssignments": given, "objective": experiment["spec"]["objective"]},
             "status": {"startTime": _now(), "conditions": [_condition("Running", "True")]},
         }
-        uid = self.api.put(trial)["metadata"]["uid"]
+        with self.api.changed:
+            if self.api.get("experiments", experiment["metadata"]["name"]) is None:
+                return Outcome({}, "Running")
+            uid = self.api.put(trial)["metadata"]["uid"]
         found = self.outcome(assignments)
         logs = {"training-container": "", "metrics-logger-and-collector": _klog(found.log)}
-        self.api.add_pod(f"{name}-pod", logs, labels={"job-name": name}, status=found.pod, owner=uid)
+        with self.api.changed:
+            if self.api.get("trials", name) is None:
+                return found
+            self.api.add_pod(f"{name}-pod", logs, labels={"job-name": name}, status=found.pod, owner=uid)
         time.sleep(self.step_s)
         while found.kind == "Running":
             if self.api.get("trials", name) is None:

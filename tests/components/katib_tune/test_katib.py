@@ -502,7 +502,7 @@ def test_a_pod_that_cannot_start_is_said(api: KubernetesApi, caplog: pytest.LogC
     pod = {"phase": "Pending", "containerStatuses": [{"state": waiting}]}
     Katib(api, lambda _: Outcome({}, "Running", pod=pod))
     with pytest.raises(ClusterError, match=r"has not changed for .*ImagePullBackOff: no such image"):
-        backend(patience=replace(QUICK, progress=1)).search(problem(), said)
+        backend(patience=replace(QUICK, progress=2)).search(problem(), said)
     assert "its pod is ImagePullBackOff" in caplog.text
 
 
@@ -547,12 +547,30 @@ def test_another_search_of_the_name_is_left_alone(api: KubernetesApi) -> None:
 
 
 def test_a_step_that_is_run_again_adopts_the_running_experiment(api: KubernetesApi) -> None:
+    def lost(_: Progress) -> None:
+        raise ClusterError("The first attempt loses sight of the cluster.")
+
     Katib(api, good, step_s=0.1)
-    with pytest.raises(ClusterError):  # the first attempt loses sight of the cluster
-        backend(patience=replace(QUICK, taken_up=0.0)).search(problem(max_trials=4), said)
+    with pytest.raises(ClusterError, match="loses sight"):
+        backend().search(problem(max_trials=4), lost)
     again = replace(problem(max_trials=4), parent_run="another MLflow run")
     assert len(backend().search(again, said).trials) == 5
     assert api.verbs("experiments").count("create") == 2
+
+
+def test_what_cannot_be_deleted_is_said_and_the_result_stands(
+    api: KubernetesApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    Katib(api, good)
+    api.fail(400, verb="delete", times=2, message="no")
+    assert len(backend().search(problem(max_trials=2), said).trials) == 3
+    assert "could not be deleted" in caplog.text
+
+
+def test_one_that_another_makes_and_deletes_all_the_time(api: KubernetesApi) -> None:
+    api.fail(409, verb="create", times=3, message="already exists")
+    with pytest.raises(ClusterError, match="is made and deleted by another"):
+        backend().search(problem(), said)
 
 
 def test_an_answer_that_was_lost_makes_no_second_experiment(api: KubernetesApi) -> None:
@@ -617,23 +635,40 @@ def test_a_namespace_without_the_label(tmp_path: Path, monkeypatch: pytest.Monke
         assert api.verbs("experiments") == ["get"]
 
 
+def long_ago(api: KubernetesApi) -> None:
+    """The Experiments were made in another year."""
+    for body in api.all("experiments"):
+        name = body["metadata"]["name"]
+        api.update("experiments", name, lambda own: own["metadata"].update(creationTimestamp=LONG_AGO))
+
+
+LONG_AGO = "2020-01-01T00:00:00Z"
+
+
 def test_the_time_budget_ends_the_search_with_what_there_is(api: KubernetesApi) -> None:
     kinds = iter(["Succeeded", "Succeeded", *["Running"] * 9])
 
     def some(assignments: dict[str, str]) -> Outcome:
-        return Outcome({"roc_auc": 0.8}, next(kinds) if "max_depth" in assignments else "Succeeded")
+        kind = next(kinds) if "max_depth" in assignments else "Succeeded"
+        if kind == "Running":
+            long_ago(api)
+        return Outcome({"roc_auc": 0.8}, kind)
 
     Katib(api, some)
-    found = backend(keep=True).search(problem(time_budget=1.0), said)
+    found = backend(keep=True).search(problem(time_budget=5000), said)
     assert found.reason == "the time budget is spent"
-    assert [trial.state for trial in found.trials] == ["complete"] * 3 + ["stopped"]
+    assert [trial.state for trial in found.trials if trial.number] == ["complete"] * 2 + ["stopped"]
     assert api.all("experiments") == []  # trials would go on beyond the budget
 
 
 def test_a_time_budget_that_is_too_short_for_any_trial(api: KubernetesApi) -> None:
-    Katib(api, lambda _: Outcome({}, "Running"))
+    def none(_: dict[str, str]) -> Outcome:
+        long_ago(api)
+        return Outcome({}, "Running")
+
+    Katib(api, none)
     with pytest.raises(TuningError, match=r"No trial gave a value: the time budget is spent"):
-        backend().search(problem(time_budget=0.5), said)
+        backend().search(problem(time_budget=5000), said)
 
 
 def test_a_cluster_that_stutters_is_no_failure(api: KubernetesApi) -> None:
