@@ -263,6 +263,9 @@ class _Training:
 
     def _save(self, *, wait: bool = False) -> None:
         """Hands the state to the checkpoints; all ranks call it together."""
+        # A loss that is still a number may have had a gradient that is none.
+        if not torch.stack([weight.isfinite().all() for weight in self.network.parameters()]).all():
+            raise self._no_number(f"A weight of the network is not a number at {self._position()}.")
         if self.checkpoints is None:
             return
         state = {

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from kfp_lifecycle.components.shared.errors import DeviceError, LifecycleError
+from kfp_lifecycle.components.shared.errors import DeviceError, EstimatorError, LifecycleError
 from kfp_lifecycle.components.train_gpu.batch import Batch
 from kfp_lifecycle.components.train_gpu.device import Device, is_out_of_memory
 from kfp_lifecycle.components.train_gpu.distributed import Group
@@ -137,9 +137,7 @@ class Steps:
             alone: Whether no other rank waits for this one.
         """
         if not is_out_of_memory(error):
-            if self.options.network in OWN or isinstance(error, LifecycleError):
-                raise error
-            raise network_error(self.options.network, "trained", error) from error
+            raise self._declared(error) from error
         tried = min(rows, self.rows_at_once)
         if tried <= 1 or not alone:
             raise DeviceError(
@@ -154,6 +152,18 @@ class Steps:
         )
         if self.device.torch.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _declared(self, error: Exception) -> Exception:
+        """What the user can mend, as an error that says so; else the error."""
+        if self.options.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            said = " ".join(str(error).split())[:300].rstrip(".")
+            return EstimatorError(
+                f"torch.compile cannot compile the network {self.options.network}: {said}.",
+                "Set compile to false, or train in an image that has a C++ compiler.",
+            )
+        if self.options.network in OWN or isinstance(error, LifecycleError):
+            return error
+        return network_error(self.options.network, "trained", error)
 
 
 def _rows(batch: Batch, start: int, end: int) -> Batch:

@@ -110,3 +110,17 @@ class Random(Plain):
 
         noise = float(np.random.normal()) + random.random() if self.training else 0.0
         return super().forward(numbers + 0.01 * noise, codes)
+
+
+class Poisoned(Plain):
+    """Has an infinite gradient in its 15th batch, whose loss is still a number."""
+
+    calls = 0
+
+    def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
+        out = super().forward(numbers, codes)
+        if self.training:
+            self.calls += 1
+            if self.calls == 15:
+                out.register_hook(lambda gradient: gradient * float("inf"))
+        return out

@@ -297,6 +297,21 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_one(table: Path, tmp_path:
     assert all(weight.isfinite().all() for weight in kept[0]["network"].values())
 
 
+@pytest.mark.parametrize("minutes", [0.0, 1e-6])
+def test_weights_that_are_no_numbers_are_not_kept(table: Path, tmp_path: Path, minutes: float) -> None:
+    """The loss of the batch that spoils them is still a number, and no rows are held out to tell."""
+    place = tmp_path / "checkpoints"
+    poisoned = options(
+        network=f"{MODULES}.Poisoned", network_parameters={}, clip_norm=0.0, batch_size=40,
+        checkpoint_uri=str(place), checkpoint_epochs=1, checkpoint_minutes=minutes,
+    )  # fmt: skip
+    with pytest.raises(EstimatorError, match=r"not a number (at|in) epoch (1, batch 15|2, batch 0) of 15"):
+        train(table, "binary", poisoned, judged=False)
+    for file in place.iterdir():
+        state = torch.load(file, weights_only=True)["state"]
+        assert all(weight.isfinite().all() for weight in state["network"].values())
+
+
 def test_sigterm_without_a_place_for_checkpoints_ends_cleanly(table: Path) -> None:
     with pytest.raises(Preempted, match="143") as raised:
         train(table, "binary", options(), watchers=[sigterm_after(1)])

@@ -199,6 +199,19 @@ def test_a_compiled_network_learns_the_same(tables: dict[str, Path]) -> None:
     assert compiled.metrics["loss"] == pytest.approx(plain.metrics["loss"], rel=1e-4)
 
 
+def test_a_machine_without_a_compiler_is_told_so(
+    tables: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch._inductor.config as inductor
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(inductor.cpp, "cxx", (str(tmp_path / "g++"),))
+    torch._dynamo.reset()
+    with pytest.raises(EstimatorError, match="cannot compile the network mlp") as raised:
+        train(tables["binary"], "binary", options(epochs=1, compile=True))
+    assert "compile to false" in str(raised.value)
+
+
 def test_nothing_of_determinism_is_left_behind(tables: dict[str, Path]) -> None:
     train(tables["binary"], "binary", options(epochs=1))
     assert not torch.are_deterministic_algorithms_enabled()

@@ -39,7 +39,9 @@ def test_a_bar_on_a_terminal_and_a_line_an_epoch_above_it(tmp_path: Path) -> Non
     epochs = [line for line in lines if "INFO epoch" in line]
     assert len(epochs) == 15
     # A line of the log begins where the bar has been taken away.
-    assert all(line.rpartition("\r")[2].rpartition("\x1b[2K")[2].startswith("INFO") for line in epochs)
+    assert all(
+        line.strip("\r").rpartition("\r")[2].rpartition("\x1b[2K")[2].startswith("INFO") for line in epochs
+    )
     assert "━" in written
     assert "loss 0." in written
 
