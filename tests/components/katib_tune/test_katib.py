@@ -2,10 +2,8 @@
 
 import json
 import os
-import pickle
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import threading
@@ -676,34 +674,3 @@ def test_a_cluster_that_stutters_is_no_failure(api: KubernetesApi) -> None:
         api.fail(status, times=2)
     Katib(api, good)
     assert len(backend().search(problem(max_trials=3), said).trials) == 4
-
-
-STEP = """
-import pickle, sys
-from pathlib import Path
-from kfp_lifecycle.components.katib_tune.katib import KatibSearch
-from kfp_lifecycle.components.shared.cluster import connect
-problem, pod, patience = pickle.loads(Path(sys.argv[1]).read_bytes())
-search = KatibSearch(connect(), pod, "run-7", keep=True, patience=patience)
-search.search(problem, lambda told: print(told, flush=True))
-"""
-
-
-def test_a_step_that_is_cancelled_deletes_its_experiment(api: KubernetesApi, tmp_path: Path) -> None:
-    Katib(api, lambda _: Outcome({}, "Running"))
-    file = tmp_path / "problem"
-    file.write_bytes(pickle.dumps((problem(), POD, QUICK)))
-    process = subprocess.Popen(
-        [sys.executable, "-c", STEP, str(file)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert "running" in process.stdout.readline()
-    assert len(api.all("experiments")) == 2
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert "The step was cancelled (SIGTERM)." in errors
-    assert api.all("experiments") == []
