@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # uv does not read pip's setting: wheels that lie on the machine, such as a CPU build of PyTorch.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: run test soak lint format types check lock benchmarks clean help
+.PHONY: run test soak lint format types check manifests containers lock benchmarks clean help
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -69,6 +69,12 @@ check: .venv/.dev ## compiled/ and the generated READMEs are what the code gives
 	$(CLI) compile --check
 	$(CLI) docs --check
 	$(CLI) lint compiled --fail-on warning >/dev/null
+
+manifests: .venv/.dev ## what the manifests build is checked, for every supported Kubernetes
+	$(BIN)/python -m pytest -q tests/manifests
+
+containers: .venv/.dev ## build every image that needs no GPU, and run the pipelines in them
+	scripts/containers.sh $(ARGS)
 
 lock: .venv/.dev ## the newest versions that pyproject.toml allows, for every supported Python
 	UV_FIND_LINKS= $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \

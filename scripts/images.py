@@ -49,8 +49,9 @@ def requirements_command(
 
     found = _images()
     files = [
-        GeneratedFile(f"images/{name}/{requirements.FILE}", requirements.lock(found, name))
+        GeneratedFile(f"images/{name}/{file}", text)
         for name in found.chosen(names or [])
+        for file, text in requirements.lock(found, name).items()
     ]
     tools = f"images/{requirements.TOOLS}/{requirements.FILE}"
     files.append(GeneratedFile(tools, requirements.lock_tools(found)))

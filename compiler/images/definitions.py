@@ -23,11 +23,13 @@ class Definition:
     Args:
         about: What runs in it.
         extras: The extras of pyproject.toml that it holds.
+        command: Whether it holds what the command line needs: the dependencies of pyproject.toml itself.
         torch: ``cpu`` takes PyTorch's build without CUDA.
     """
 
     about: str
-    extras: tuple[Name, ...]
+    extras: tuple[Name, ...] = ()
+    command: bool = False
     torch: Annotated[str, Text("cpu", "cpu")] = ""
 
 

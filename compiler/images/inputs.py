@@ -6,7 +6,6 @@ from pathlib import Path
 
 from kfp_lifecycle.compiler.errors import CompileError
 from kfp_lifecycle.compiler.images.definitions import DEFINITIONS, FOLDER, ImageSet, find_images
-from kfp_lifecycle.compiler.images.requirements import FILE
 from kfp_lifecycle.compiler.repository import Repository
 
 #: The library's sources, as the Dockerfile copies them. compiled/ is left out: it holds this very hash.
@@ -49,7 +48,11 @@ def inputs_digest(images: ImageSet, name: str) -> str:
     """``sha256:…`` of the Dockerfile, the base image, the locked requirements and the library's sources."""
     digest = hashlib.sha256(f"{images.base}\0{images.python}\0".encode())
     root = images.root
-    own = [root / FOLDER / "Dockerfile", images.folder(name) / FILE, *(root / file for file in _FILES)]
+    own = [
+        root / FOLDER / "Dockerfile",
+        *sorted(images.folder(name).glob("*.txt")),
+        *(root / file for file in _FILES),
+    ]
     for file in [*own, *_sources(root)]:
         digest.update(file.relative_to(root).as_posix().encode() + b"\0")
         digest.update(hashlib.sha256(file.read_bytes()).digest())

@@ -1,6 +1,7 @@
 """The locked requirements of an image, every file by its hash, from the extras of pyproject.toml."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from kfp_lifecycle.compiler.errors import CompileError
 from kfp_lifecycle.compiler.images.definitions import ImageSet
 from kfp_lifecycle.components.shared.errors import redact
 
-FILE = "requirements.txt"
+FILE, SOURCES = "requirements.txt", "sources.txt"
+
+#: Published without wheels: made into wheels by the tools below, and kept in a file of their own.
+_SOURCE_ONLY = ("kfp-server-api",)
 
 #: What images run on. Wheels for it are what is locked.
 PLATFORM = "x86_64-manylinux_2_28"
@@ -31,8 +35,8 @@ _HEADER = """\
 """
 
 
-def lock(images: ImageSet, name: str) -> str:
-    """The content of ``images/NAME/requirements.txt``.
+def lock(images: ImageSet, name: str) -> dict[str, str]:
+    """The files of ``images/NAME``, by their names: ``requirements.txt`` and, where needed, ``sources.txt``.
 
     Versions are those of constraints.txt where it has one.
 
@@ -42,15 +46,28 @@ def lock(images: ImageSet, name: str) -> str:
     project = tomllib.loads((images.root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     definition = images.images[name]
     wanted = [*_ALWAYS, *_extras(project["optional-dependencies"], definition.extras, name)]
+    if definition.command:
+        wanted += project["dependencies"]
     alone = [text for text in project["dependencies"] if text.partition("==")[0] in _WITHOUT_DEPENDENCIES]
     options = _cpu_build() if definition.torch == "cpu" else []
-    locked = _compile(images, wanted, options) + _compile(images, alone, ["--no-deps"])
+    locked = _compile(images, wanted, options)
+    if not definition.command:
+        locked += _compile(images, alone, ["--no-deps"])
     if definition.torch == "cpu" and "+cpu" not in locked:
         raise CompileError(
             f"PyTorch's build for CPUs, which the image {name!r} is to hold, was not found.",
             "Put its wheel into the folder that PIP_FIND_LINKS names, or make PyTorch's index reachable.",
         )
-    return _HEADER.format(extras="the extras " + ", ".join(definition.extras)) + locked
+    parts = [*["the dependencies"] * definition.command, *(f"the extra {e}" for e in definition.extras)]
+    header = _HEADER.format(extras=", ".join(parts))
+    sources = "".join(block for block in _blocks(locked) if block.startswith(_SOURCE_ONLY))
+    others = "".join(block for block in _blocks(locked) if not block.startswith(_SOURCE_ONLY))
+    return {FILE: header + others, **({SOURCES: header + sources} if sources else {})}
+
+
+def _blocks(locked: str) -> list[str]:
+    """Each requirement with its hashes."""
+    return re.findall(r"^\S.*\n(?:[ ].*\n)*", locked, re.MULTILINE)
 
 
 def lock_tools(images: ImageSet) -> str:
@@ -90,6 +107,7 @@ def _compile(images: ImageSet, requirements: list[str], options: list[str]) -> s
         raise CompileError("Locking requirements needs uv, which is not installed.", "pip install uv")
     command = [uv, "pip", "compile", "-", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
     command += ["--no-emit-index-url", "--no-emit-find-links", "--only-binary", ":all:", "--upgrade"]
+    command += [option for name in _SOURCE_ONLY for option in ("--no-binary", name)]
     command += ["--python-version", images.python, "--python-platform", PLATFORM]
     command += ["--constraint", str(images.root / "constraints.txt"), *options]
     environment = {**os.environ, "UV_FIND_LINKS": ""}
