@@ -82,13 +82,18 @@ class FeatureReader:
             None if self._weights is None else torch.empty(rows, device=device),
         )
 
-    def read(self, pieces: Sequence[Piece]) -> Columns:
+    def read(self, pieces: Sequence[Piece], into: Columns | None = None) -> Columns:
         """The rows of the pieces in their order, in host memory.
+
+        Args:
+            pieces: What to read.
+            into: Where to put it, if not in memory of its own: tensors with room for as many rows or more.
 
         Raises:
             StorageError: The table is damaged.
         """
-        rows = self.empty(sum(piece.end - piece.start for piece in pieces))
+        count = sum(piece.end - piece.start for piece in pieces)
+        rows = self.empty(count) if into is None else into.rows(0, count)
         at = 0
         for piece in pieces:
             end = at + piece.end - piece.start

@@ -86,23 +86,26 @@ class StreamedBatches:
 
     def _windows(self, epoch: int, skip: int) -> Iterator[Columns]:
         """This rank's windows of an epoch, shuffled, without the first ``skip`` rows."""
+        # What is shuffled is copied, so it can all be read into the same memory: new pages cost as much as
+        # the reading.
+        most = min(self.rows, self._window_rows + max(self._reader.groups))
+        place = self._reader.empty(most) if self._shuffle else None
         for number, pieces in enumerate(self._plan(epoch)):
             rows = sum(piece.end - piece.start for piece in pieces)
             if skip < rows:
-                yield self._window(pieces, epoch, number, skip)
+                source = generator("cpu", self._seed, epoch, self._rank, number)
+                yield self._window(pieces, source, skip, place)
             skip = max(0, skip - rows)
 
-    def _window(self, pieces: list[Piece], epoch: int, number: int, skip: int) -> Columns:
-        window = self._reader.read(pieces)
+    def _window(
+        self, pieces: list[Piece], source: torch.Generator, skip: int, place: Columns | None
+    ) -> Columns:
+        window = self._reader.read(pieces, place)
         if self._shuffle:
-            source = generator("cpu", self._seed, epoch, self._rank, number)
-            order = torch.randperm(len(window.target), generator=source)[skip:]
-            window = window.take(order)
+            window = window.take(torch.randperm(len(window.target), generator=source)[skip:])
         else:
             window = window.rows(skip, len(window.target))
-        if self._device.type == "cuda":
-            return window.each(torch.Tensor.pin_memory)
-        return window
+        return window.each(torch.Tensor.pin_memory) if self._device.type == "cuda" else window
 
     def _plan(self, epoch: int) -> Iterator[list[Piece]]:
         """What this rank reads for each of its windows."""

@@ -108,16 +108,11 @@ def _forever(group: Group) -> None:
         time.sleep(0.01)
 
 
-def declared(folder: Path, group: Group) -> None:
-    """Rank 0 has not joined what rank 1 waits for, and never will."""
-    if group.rank == 1:
-        raise TargetError("The target 'y' is wrong.", "Mend it.")
-    time.sleep(600)
-
-
 def table(folder: Path, group: Group) -> None:
+    """Rank 1 waits for what rank 0 cannot make."""
+
     def make() -> None:
-        raise TargetError("No table can be made.", "Give rows.")
+        raise TargetError("The target 'y' is wrong.", "Mend it.")
 
     group.once_per_node(make)
 
@@ -164,7 +159,7 @@ def main(what: str, folder: str, timeout_s: str = "60") -> None:
     does: dict[str, Callable[[Path, Group], None]] = {
         does.__name__: does
         for does in (
-            talk, train, declared, table, bug, killed, silent, deaf, stopped,
+            talk, train, table, bug, killed, silent, deaf, stopped,
         )
     }  # fmt: skip
     if what == "learn":  # which joins by itself
