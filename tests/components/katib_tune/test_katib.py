@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from kubeflow_katib_api.models import V1beta1Experiment
 
@@ -33,6 +33,7 @@ from kfp_lifecycle.components.train_gpu.flags import options_of
 from tests.components.katib_tune.katib_controller import Katib, Outcome, suggestions
 from tests.components.katib_tune.katib_rules import collected, complaints, run_spec, shell_line
 from tests.components.trained import Prepared
+from tests.conftest import SOAK
 from tests.kubernetes_api import USER, KubernetesApi
 
 LABELS = {module.INJECTION: "enabled"}
@@ -62,8 +63,8 @@ PROFILE = {
 POD = TrialPod("registry.example.com/team/python-core@sha256:" + "0" * 64, PROFILE, "default-editor")
 
 
-def problem(parameters: Any = None, data: TrialData = DATA, **settings: Any) -> Problem:
-    asked = {"parameters": parameters or SPACE, "objective": settings.pop("objective", "roc_auc"), **settings}
+def problem(parameters: Any = None, data: TrialData = DATA, **more: Any) -> Problem:
+    asked = {"parameters": parameters or SPACE, "objective": more.pop("objective", "roc_auc"), **more}
     space, objective, own = parse_search(asked, "binary")
     flags = {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "folds": 3}
     fixed = {"max_iter": 30, "note": """it's "quoted" $HOME $(PATH) `ls`"""}
@@ -377,6 +378,58 @@ def test_no_text_breaks_out_of_the_shells_quotes(one: str, other: str) -> None:
     assert given_["estimator"] == (other or "x")
     assert json.loads(given_["estimator_parameters"]) == {"a": one, "b": [other]}
     assert given_["max_depth"] == "${trialParameters.max_depth}"
+
+
+NAMES = some.from_regex(r"[a-z_][a-z0-9_]{0,12}", fullmatch=True).filter(lambda name: name != "seed")
+VALUES = some.lists(
+    some.one_of(
+        some.integers(-9, 999),
+        some.booleans(),
+        some.none(),
+        some.sampled_from(["gini", "log loss", "a,b", "", "x=y", "-1", "1e5", "#", "$", "[64]", "~"]),
+        some.lists(some.integers(1, 512), max_size=3),
+    ),
+    min_size=2,
+    max_size=5,
+)
+
+
+@some.composite
+def spaces(draw: some.DrawFn) -> dict[str, Any]:
+    """Parameters of any kind, not all of which make a space."""
+    found: dict[str, Any] = {}
+    for name in draw(some.lists(NAMES, min_size=1, max_size=4, unique=True)):
+        low, step = draw(some.integers(1, 50)), draw(some.sampled_from([1, 2, 0.5, 0.1]))
+        high = low + step * draw(some.integers(1, 6))
+        found[name] = draw(
+            some.one_of(
+                VALUES.map(lambda values: {"values": values}),
+                some.just({"type": "float", "min": low / 7, "max": high, "log": True}),
+                some.just({"type": "float", "min": low, "max": high, "step": step}),
+                some.just({"type": "int", "min": low, "max": low + 6, "step": 2}),
+            )
+        )
+    return found
+
+
+@settings(max_examples=300 if SOAK else 60, deadline=None)
+@given(spaces(), some.sampled_from(["random", "tpe", "grid", "cmaes"]))
+def test_what_is_not_refused_katib_takes_and_gives_back(found: dict[str, Any], algorithm: str) -> None:
+    try:
+        own = problem(found, algorithm=algorithm, max_trials=4)
+        made = experiment(own, POD, "team")
+    except TuningError:
+        return
+    assert complaints(made) == []
+    ask = suggestions(made["spec"])
+    for texts in (ask(), ask()):
+        job = run_spec(made, "t", texts)
+        line = place(job, "spec.template.spec.containers.0.args.0").replace("$$", "$")
+        words = dict(word.removeprefix("--").split("=", 1) for word in shlex.split(line)[3:])
+        for parameter in own.space:
+            value = parameter.cast(words[parameter.name])
+            if parameter.type == "categorical":
+                assert any(value is one or value == one for one in parameter.values)
 
 
 # Courses on the doubles -------------------------------------------------------------------------------------
