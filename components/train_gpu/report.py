@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 from torch import nn
 
+from kfp_lifecycle.components.shared.errors import redact
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
 from kfp_lifecycle.components.shared.report import count, render
 from kfp_lifecycle.components.shared.scores import LABELS, MAIN_METRIC
@@ -109,7 +110,7 @@ def _settings(options: NetworkOptions) -> dict[str, str]:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value) or "—"
+    return f"{value:g}" if isinstance(value, float) else redact(str(value)) or "—"
 
 
 def _layers(body: nn.Module) -> list[tuple[str, str, str]]:

@@ -81,6 +81,13 @@ def test_it_asks_for_nothing_outside_itself(tmp_path: Path) -> None:
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", html, flags=re.DOTALL).lower()
 
 
+def test_no_credentials_are_in_it(tmp_path: Path) -> None:
+    _, _, fitted = page(tmp_path, "binary", epochs=1)
+    html, _ = rendered(fitted, "binary", options(checkpoint_uri="s3://me:hidden@bucket/runs"))
+    assert "hidden" not in html.replace("hidden: ", "").replace("network: hidden", "")
+    assert "s3://***@bucket/runs" in html
+
+
 def test_without_held_out_rows(tmp_path: Path) -> None:
     html, text, _ = page(tmp_path, "binary", judged=False, validation_share=0.0)
     assert "Training loss cross entropy; no rows held out" in text
