@@ -109,8 +109,8 @@ def _ensure_pipeline(server: Server, file: RunnableFile) -> str:
 
     found = look_up()
     if found is None:
+        # Every server makes it the name too; those before 2.5 know no field of that name.
         body = V2beta1Pipeline(
-            name=file.name,
             display_name=file.name,
             description=_description(file) or None,
             namespace=server.namespace or None,

@@ -207,10 +207,10 @@ def _matched(run: ClusterRun, details: Sequence[Any]) -> list[tuple[Step, Any]]:
         run.steps += [Step(name, name, name) for name in found if name not in known and _is_task(name, found)]
     pairs: list[tuple[Step, Any]] = []
     for task in dict.fromkeys(step.task for step in run.steps):
-        several = [step for step in run.steps if step.task == task]
-        _unfold(run, several, len(found[task]))
-        several = [step for step in run.steps if step.task == task]
-        pairs += zip(several, found[task], strict=False)
+        # A step whose driver has failed never begins.
+        said = found[task] or [d for d in found[f"{task}-driver"] if d.state == "FAILED"]
+        _unfold(run, [step for step in run.steps if step.task == task], len(said))
+        pairs += zip((step for step in run.steps if step.task == task), said, strict=False)
     return pairs
 
 

@@ -39,7 +39,7 @@ class KfpServer:
     Args:
         multi_user: Whether it serves namespaces.
         store: Where it keeps pipelines: ``database`` or ``kubernetes``.
-        version: What it is as old as: 2.0 and 1.8 have other answers.
+        version: What it is as old as: those before 2.6, 2.5 and 2.0 have other answers.
         tls: Certificate and key, one PEM file.
         prefix: Path in front of everything, such as ``/pipeline``.
         state: Of another one, to share.
@@ -188,8 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
             with owner.state.lock:
                 route, path = _find(owner, self.command, urlsplit(self.path).path)
                 user = owner.gate.user(self.headers, line)  # type: ignore[arg-type]
-                request = self._request(path, body, user)
-                return 200, route.handler(owner.state, request)
+                answer = route.handler(owner.state, self._request(path, body, user))
+                return 200, _older(answer) if owner.version < (2, 5) else answer
         except LoginPageError:
             return 302, {}
         except RefusedError as refused:
@@ -205,7 +205,13 @@ class _Handler(BaseHTTPRequestHandler):
             upload = _uploaded(kind, body)
         elif body:
             parsed = _json(body)
-        for name in owner.state.unknown_fields & parsed.keys():
+        if owner.version < (2, 5):
+            # Names apart from those that are shown, and tags, came then.
+            query.pop("display_name", None)
+            parsed_unknown = {"name", "tags"} & parsed.keys()
+        else:
+            parsed_unknown = set()
+        for name in (owner.state.unknown_fields & parsed.keys()) | parsed_unknown:
             raise RefusedError(3, f'proto: (line 1:2): unknown field "{name}"')
 
         def allow(verb: str, resource: str, namespace: str) -> None:
@@ -255,6 +261,18 @@ def _find(owner: KfpServer, method: str, path: str) -> tuple[Route, dict[str, st
             if route.method == method and (found := pattern.fullmatch(path)):
                 return route, {key: unquote(value) for key, value in found.groupdict().items()}
     raise RefusedError(5, "Not Found")
+
+
+def _older(answer: Any) -> Any:
+    """Without the fields that came with 2.5."""
+    if isinstance(answer, list):
+        return [_older(item) for item in answer]
+    if not isinstance(answer, dict):
+        return answer
+    kept = {key: _older(item) if key != "pipeline_spec" else item for key, item in answer.items()}
+    if "pipeline_id" in kept and "display_name" in kept:
+        kept = {key: item for key, item in kept.items() if key not in ("name", "tags")}
+    return kept
 
 
 def _json(body: bytes) -> dict[str, Any]:

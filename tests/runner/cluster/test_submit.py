@@ -157,6 +157,18 @@ def test_where_pipelines_are_objects_of_the_cluster(tmp_path: Path) -> None:
         assert names == {("small-1.0.0", "1.0.0"), ("other-1.0.0", "1.0.0")}
 
 
+@pytest.mark.parametrize("version", ["2.0", "2.4", "2.5", "2.17"])
+def test_on_servers_of_every_age(version: str, tmp_path: Path) -> None:
+    with KfpServer(version=version) as double:
+        file = compiled(tmp_path)
+        for uploaded in (True, False):
+            assert send(to(double), file).version.uploaded is uploaded
+        (pipeline,) = double.state.pipelines.values()
+        assert pipeline["name"] == "small"
+        with pytest.raises(VersionConflictError):
+            send(to(double), compiled(tmp_path / "b", "other"))
+
+
 def test_on_a_server_of_many_users(
     shared: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,6 +147,20 @@ def test_a_pipeline_that_is_no_more(double: KfpServer, tmp_path: Path) -> None:
     assert run.state is State.SUCCEEDED
 
 
+def test_a_step_whose_driver_fails_has_failed(double: KfpServer, tmp_path: Path) -> None:
+    def play(run: RunState) -> Any:
+        run.start("prepare")
+        run.end("prepare", "SUCCEEDED")
+        run._node("train-driver", "root", "FAILED")
+        yield
+        run.finish("FAILED")
+
+    double.state.plays[""] = play
+    server = to(double)
+    run, _ = follow(server, start(server, tmp_path))
+    assert [step.state for step in run.steps] == [State.SUCCEEDED, State.FAILED]
+
+
 def test_a_look_does_not_wait(double: KfpServer, tmp_path: Path) -> None:
     double.state.plays[""] = plays.holds()
     server = to(double)
