@@ -232,7 +232,7 @@ def _ended(job: Mapping[str, Any]) -> tuple[str, str]:
     for condition in (job.get("status") or {}).get("conditions") or []:
         if condition["status"] == "True" and condition["type"] in ("Complete", "Failed"):
             said = redact(str(condition.get("message") or condition.get("reason", "")))
-            return condition["type"], f"{condition['type'].lower()}: {said}".rstrip(".: ")
+            return condition["type"], said.rstrip(".")
     return "", ""
 
 
