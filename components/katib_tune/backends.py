@@ -56,7 +56,8 @@ def make_backend(places: Places, told: Callable[[Trial], str]) -> Backend:
 
     Args:
         places: Where.
-        told: Called with each trial of a local search that has ended; on a cluster trials log themselves.
+        told: Called with each trial of a local search that has ended. On a cluster trials log themselves,
+            and it is called with those that could not.
 
     Raises:
         ParameterError: The memory limit is no quantity, or no image is given.
@@ -73,7 +74,7 @@ def make_backend(places: Places, told: Callable[[Trial], str]) -> Backend:
         from kfp_lifecycle.components.shared.cluster import connect
 
         pod = TrialPod.of_profile(places.trial_image, "train", places.service_account)
-        return KatibSearch(connect(places.namespace), pod, places.run_id, places.keep_experiment)
+        return KatibSearch(connect(places.namespace), pod, places.run_id, places.keep_experiment, told)
     from kfp_lifecycle.components.katib_tune.optuna_search import LocalSearch
 
     memory = parse_memory(places.memory_limit, "memory_limit")

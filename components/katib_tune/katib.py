@@ -6,12 +6,12 @@ deletes it. Trial 0 has an Experiment of its own beside it, because Katib cannot
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 
-from kfp_lifecycle.components.katib_tune.backend import Problem, Progress, Search
+from kfp_lifecycle.components.katib_tune.backend import Problem, Progress, Search, Trial
 from kfp_lifecycle.components.katib_tune.experiment import DIGEST, baseline, check_katib, experiment
 from kfp_lifecycle.components.katib_tune.katib_course import EXPERIMENT, LOOK, TRIAL, Course, Patience
 from kfp_lifecycle.components.katib_tune.katib_trials import condition
@@ -40,6 +40,7 @@ class KatibSearch:
         pod: The pods of trials.
         run_id: The KFP run that it is for.
         keep: Whether the Experiment stays when the search has ended; one that is stopped early never does.
+        told: Called with each trial that ended before it could log itself to MLflow; gives its run's id.
         patience: How long is waited.
     """
 
@@ -47,6 +48,7 @@ class KatibSearch:
     pod: TrialPod
     run_id: str = ""
     keep: bool = False
+    told: Callable[[Trial], str] = field(default=lambda _: "")
     patience: Patience = field(default_factory=Patience)
 
     def search(self, problem: Problem, progress: Callable[[Progress], None]) -> Search:
@@ -75,7 +77,7 @@ class KatibSearch:
                 course = Course(self.cluster, problem, begun, self.patience, progress)
                 reason = course.run()
                 keep = keep and not course.stopped
-                return Search(course.trials(), _yaml(bodies), reason)
+                return Search(self._logged(course.trials(), problem), _yaml(bodies), reason)
             except ClusterError:
                 keep = True  # a step that is run again goes on with it
                 raise
@@ -84,6 +86,15 @@ class KatibSearch:
                 raise
             finally:
                 self._end(begun, keep)
+
+    def _logged(self, trials: tuple[Trial, ...], problem: Problem) -> tuple[Trial, ...]:
+        """A cross-validated trial logs itself when it has ended well; a network's does from its start."""
+        if problem.trainer != "train":
+            return trials
+        return tuple(
+            replace(trial, run_id=self.told(trial)) if trial.state in ("failed", "pruned") else trial
+            for trial in trials
+        )
 
     def _check_cluster(self) -> None:
         experiments = self.cluster.objects(EXPERIMENT)

@@ -19,7 +19,7 @@ from hypothesis import strategies as some
 from kubeflow_katib_api.models import V1beta1Experiment
 
 from kfp_lifecycle.components.katib_tune import katib as module
-from kfp_lifecycle.components.katib_tune.backend import Problem, Progress, TrialData
+from kfp_lifecycle.components.katib_tune.backend import Problem, Progress, Trial, TrialData
 from kfp_lifecycle.components.katib_tune.experiment import baseline, experiment, experiment_name
 from kfp_lifecycle.components.katib_tune.katib import KatibSearch
 from kfp_lifecycle.components.katib_tune.katib_course import EXPERIMENT, SUGGESTION, TRIAL, Patience
@@ -510,7 +510,15 @@ def test_some_trials_fail_and_others_are_stopped_early(api: KubernetesApi) -> No
         return Outcome({"roc_auc": 0.8} if kind in ("Succeeded", "EarlyStopped") else {}, kind, log)
 
     Katib(api, mixed)
-    found = backend().search(problem(max_trials=6, max_failed_trials=2), said)
+    logged: list[int] = []
+
+    def told(trial: Trial) -> str:
+        logged.append(trial.number)
+        return f"run-{trial.number}"
+
+    found = backend(told=told).search(problem(max_trials=6, max_failed_trials=2), said)
+    assert logged == [1, 2, 4]
+    assert [trial.run_id for trial in found.trials] == ["", "run-1", "run-2", "", "run-4", "", ""]
     states = [trial.state for trial in found.trials]
     assert states == ["complete", "failed", "pruned", "complete", "failed", "complete", "complete"]
     assert found.trials[1].error == "ERROR EstimatorError: max_depth must be odd."
