@@ -58,7 +58,7 @@ class Group:
         # Buffers that do not change in training need not be sent at each step; batch normalization's do.
         changing = any(isinstance(module, _BatchNorm) for module in network.modules())
         wrapped: torch.nn.Module = DistributedDataParallel(
-            network, device_ids=devices, gradient_as_bucket_view=True, broadcast_buffers=changing
+            network, device_ids=devices, gradient_as_bucket_view=True, forward_sync_buffers=changing
         )
         return wrapped
 

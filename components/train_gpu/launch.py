@@ -28,6 +28,8 @@ GRACE_S = 25
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 #: How a rank ends that SIGTERM has stopped, once its checkpoint is written (:mod:`.preemption`).
 _PREEMPTED = 128 + signal.SIGTERM
+#: Loggers of torchrun's agent; the second has a level of its own.
+_AGENT_LOGS = ("torch.distributed.elastic", "torch.distributed.elastic.agent.server.api")
 #: What the ranks that are left say when one has died.
 _LOST_PEER = (
     "closed by peer",
@@ -92,16 +94,17 @@ def _surroundings(processes: int, place: str) -> Iterator[None]:
     if sys.platform == "linux":  # the name of a container need not resolve
         wanted["GLOO_SOCKET_IFNAME"] = "lo"
     before = dict(os.environ)
-    agent = logging.getLogger("torch.distributed.elastic")
-    level = agent.level
+    levels = {name: logging.getLogger(name).level for name in _AGENT_LOGS}
     main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in _SIGNALS} if main else {}
     os.environ.update(wanted)
-    agent.setLevel(logging.CRITICAL)  # what it says of a rank that failed is said here
+    for name in levels:  # what is said there of a rank that failed is said here
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        agent.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
         for name in set(os.environ) - set(before):
             del os.environ[name]
         os.environ.update(before)
