@@ -1,7 +1,9 @@
 """What ``kfp-lifecycle runs compare`` shows."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from kfp_lifecycle.runner.cluster.connect import Server
 
 _MOST_CHARACTERS = 60
+_END = re.compile("_(low|high)$")
 
 
 def compared(server: "Server", run_ids: Sequence[str]) -> "Comparison":
@@ -49,14 +52,39 @@ def show_comparison(found: "Comparison", everything: bool) -> None:
     if any(column.model for column in found.columns):
         table.add_row("model", *(column.model for column in found.columns))
     left_out = _add(table, "Parameters", found.parameters, everything)
-    _add(table, "Metrics", found.metrics, everything=True)
+    _add(
+        table, "Metrics", _without_intervals(found.metrics), everything=True, beside=_intervals(found.metrics)
+    )
     show(table)
     if left_out:
         typer.echo(f"{left_out} parameters are the same in all of them (--all shows them).")
     _show_versions(found)
 
 
-def _add(table: Any, title: str, rows: Sequence["Row"], everything: bool) -> int:
+def _without_intervals(rows: Sequence["Row"]) -> list["Row"]:
+    """The metrics without the ends of the intervals of others."""
+    names = {row.name for row in rows}
+    return [row for row in rows if _END.sub("", row.name) == row.name or _END.sub("", row.name) not in names]
+
+
+def _intervals(rows: Sequence["Row"]) -> dict[tuple[str, int], str]:
+    """The interval of a metric of a run: by the metric's name and the run's position."""
+    ends = {(row.name, index): value for row in rows for index, value in enumerate(row.values)}
+    found = {}
+    for name, index in ends:
+        low, high = ends.get((f"{name}_low", index)), ends.get((f"{name}_high", index))
+        if low is not None and high is not None:
+            found[name, index] = f" [{low:.4g}, {high:.4g}]"
+    return found
+
+
+def _add(
+    table: Any,
+    title: str,
+    rows: Sequence["Row"],
+    everything: bool,
+    beside: Mapping[tuple[str, int], str] = MappingProxyType({}),
+) -> int:
     """Adds rows under a title; gives how many were left out."""
     from rich.text import Text
 
@@ -66,7 +94,11 @@ def _add(table: Any, title: str, rows: Sequence["Row"], everything: bool) -> int
         table.add_row(Text(title, "dim"), *[""] * (len(table.columns) - 1))
     for row in shown:
         style = "" if row.differs else "dim"
-        table.add_row(Text(row.name, style), *(_cell(row, i) for i in range(len(row.values))))
+        cells = [
+            _cell(row, i).append(beside.get((row.name, i), ""), "not bold dim")
+            for i in range(len(row.values))
+        ]
+        table.add_row(Text(row.name, style), *cells)
     return len(rows) - len(shown)
 
 

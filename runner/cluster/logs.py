@@ -116,7 +116,7 @@ def read(cluster: Cluster, pods: Sequence[TaskPod], tail: int = 0) -> Iterator[L
         ClusterError: Kubernetes refuses, or does not answer.
     """
     for pod in pods:
-        for _, text in _lines(cluster, pod, "", tail):
+        for _, text in _lines(cluster, pod, None, tail):
             yield Line(pod, text)
 
 

@@ -11,6 +11,7 @@ from kfp_lifecycle.runner.cluster.cron import Cron, ScheduleError, lenient_cron
 from kfp_lifecycle.runner.cluster.errors import NotFoundError
 from kfp_lifecycle.runner.cluster.schedule_plan import Mark
 from kfp_lifecycle.runner.cluster.trigger import Trigger
+from kfp_lifecycle.runner.cluster.versions import equals
 
 if TYPE_CHECKING:
     from kfp_server_api import V2beta1RecurringRun
@@ -189,7 +190,7 @@ def _newest_runs(server: "Server", since: datetime, most: int) -> Iterator[Any]:
             page_token=token,
             page_size=_PAGE,
             sort_by="created_at desc",
-            **({"namespace": server.namespace} if server.namespace else {}),
+            namespace=server.namespace or None,
         )
         for run in answer.runs or []:
             if run.created_at < since:
@@ -202,10 +203,7 @@ def _newest_runs(server: "Server", since: datetime, most: int) -> Iterator[Any]:
 
 
 def _pages(server: "Server", name: str) -> Iterator["V2beta1RecurringRun"]:
-    import json
-
     token = ""
-    predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
     while True:
         answer = server.call(
             server.client.recurring_runs.recurring_run_service_list_recurring_runs,
@@ -213,8 +211,8 @@ def _pages(server: "Server", name: str) -> Iterator["V2beta1RecurringRun"]:
             page_token=token,
             page_size=_PAGE,
             sort_by="created_at asc",
-            **({"filter": json.dumps({"predicates": [predicate]})} if name else {}),
-            **({"namespace": server.namespace} if server.namespace else {}),
+            filter=equals("display_name", name) if name else None,
+            namespace=server.namespace or None,
         )
         yield from answer.recurring_runs or []
         token = answer.next_page_token or ""

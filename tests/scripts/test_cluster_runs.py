@@ -152,13 +152,15 @@ def test_compared(double: KfpServer, call: Call, mlflow: Any) -> None:
     third = _submit(double, call, "other.yaml", "-p", "text=other")
     for number, run_id in enumerate((first, second)):
         tags = {"pipeline_run_id": run_id, "test_roc_auc": f"0.8{number}", "test_brier": f"0.1{number}"}
+        tags |= {"test_brier_low": "0.05", "test_brier_high": "0.25"}
         mlflow.create_model_version("churn", f"file:///none/{number}", tags=tags)
     done = call("runs", "compare", first[:13], second, third)
     assert done.exit_code == 0, done.output
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.strip()}
     assert rows["text"] == ["hello", "other", "other"]
     assert rows["test_roc_auc"] == ["0.8", "0.81", "*", "-"]
-    assert rows["test_brier"] == ["0.1", "*", "0.11", "-"]
+    assert rows["test_brier"] == ["0.1", "*", "[0.05,", "0.25]", "0.11", "[0.05,", "0.25]", "-"]
+    assert "test_brier_low" not in rows
     assert rows["model"] == ["churn", "version", "1", "churn", "version", "2"]
     assert done.stdout.count("From small sha256-") == 1
     assert "retry" in done.stdout
@@ -251,3 +253,18 @@ def test_logs_without_a_right(double: KfpServer, call: Call, pods: _TimedLogs) -
     assert done.exit_code == 1
     assert "list" in done.stderr
     assert "pods" in done.stderr
+
+
+def test_a_run_deleted_while_its_logs_are_followed(
+    double: KfpServer, call: Call, pods: _TimedLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kfp_lifecycle.runner.cluster.logs.INTERVAL_S", 0.01)
+    double.state.plays[""] = plays.holds()
+    run_id = _submit(double, call)
+    _pod(pods, run_id, "make", "one", phase="Running")
+    run = double.state.runs[run_id]
+    looks = iter(range(3))
+    run.advance = lambda: None if next(looks, None) is not None else double.state.runs.clear()  # type: ignore[method-assign]
+    done = call("runs", "logs", run_id, "--follow")
+    assert (done.exit_code, done.stdout) == (1, "make | one\n")
+    assert f"has no run '{run_id}'" in done.stderr

@@ -1,6 +1,5 @@
 """Runs on a server: listed, filtered, stopped, retried; and what MLflow knows of them."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,17 +24,6 @@ from kfp_lifecycle.runner.cluster.runs import (
 from kfp_lifecycle.runner.cluster.schedule_apply import apply
 from tests.kfp_server import KfpServer, plays
 from tests.runner.cluster.scheduling import SPEC, add_version, daily, no_wait, now, to
-
-
-@pytest.fixture(autouse=True)
-def _no_contexts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("KFP_LIFECYCLE_CONFIG", str(tmp_path / "config.yaml"))
-
-
-@pytest.fixture
-def double() -> Iterator[KfpServer]:
-    with KfpServer() as server:
-        yield server
 
 
 def _start(double: KfpServer, name: str = "a run", **more: Any) -> str:

@@ -2,11 +2,10 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,17 +30,6 @@ from tests.runner.cluster.scheduling import KillAt, add_version, daily, enabled,
 HOUR = timedelta(hours=1)
 MAKE, GO, OFF = Action.CREATE, Action.ENABLE, Action.DISABLE
 GONE = Action.DELETE
-
-
-@pytest.fixture(autouse=True)
-def _no_contexts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("KFP_LIFECYCLE_CONFIG", str(tmp_path / "config.yaml"))
-
-
-@pytest.fixture
-def double() -> Iterator[KfpServer]:
-    with KfpServer() as server:
-        yield server
 
 
 @pytest.fixture
@@ -482,3 +470,24 @@ def test_the_last_run_of_each(double: KfpServer, ids: tuple[str, str]) -> None:
     found = last_runs(server, [made])
     assert found[made.id].recurring_run_id == made.id
     assert newest is None or len(double.state.runs) == 2
+
+
+def test_in_a_namespace_of_many_users(shared: KfpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KFP_TOKEN", "token-of-ann")
+    server = to(shared, namespace="team-a")
+    experiment = shared.state.add_experiment({"display_name": "churn", "namespace": "team-a"})[
+        "experiment_id"
+    ]
+    wanted = daily(add_version(shared, namespace="team-a"), experiment_id=experiment)
+    made = apply(server, wanted, wait=no_wait)
+    assert made.actions == (MAKE, GO)
+    assert apply(server, replace(wanted, max_concurrency=2), wait=no_wait).replaced
+    assert [one.name for one in list_schedules(server)] == ["nightly"]
+    assert last_runs(server, list_schedules(server)) == {}
+    assert shared.gate.rights is not None
+    shared.gate.rights["ann", "team-a"] -= {"delete"}
+    with pytest.raises(ServerError, match="delete"):
+        apply(server, replace(wanted, max_concurrency=3), wait=no_wait)
+    shared.gate.rights["ann", "team-a"] |= {"delete"}
+    assert apply(server, replace(wanted, max_concurrency=3), wait=no_wait).schedule.enabled
+    assert len(shared.state.recurring) == 1
