@@ -296,8 +296,12 @@ class _Training:
             self.losses[: self.step] = state["losses"].to(self.losses.device)
         restore_random(state["random"], self.group)
         self.resumed = self._position()
-        if self.group.is_main:
-            log.info("going on from a checkpoint at %s", self.resumed)
+        if self.group.is_main and self.checkpoints is not None:
+            where = redact(self.checkpoints.uri)
+            if self.done:
+                log.info("the checkpoint in %s is of this training's end: nothing is left to learn", where)
+            else:
+                log.info("going on from a checkpoint at %s", self.resumed)
 
     def _position(self) -> str:
         if self.done:

@@ -111,10 +111,13 @@ def test_a_stopped_training_ends_as_one_that_was_not(
     check_same(whole, again)
 
 
-def test_a_finished_training_is_not_trained_again(table: Path, tmp_path: Path) -> None:
+def test_a_finished_training_is_not_trained_again(
+    table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     saving = options(checkpoint_uri=str(tmp_path / "checkpoints"))
     first, second = (train(table, "binary", saving) for _ in range(2))
     assert second.fitted.resumed == "its end"
+    assert "nothing is left to learn" in caplog.text
     check_same(first, second)
     assert second.fitted.history == first.fitted.history
 
