@@ -12,6 +12,7 @@ from kfp_lifecycle.components.katib_tune.backend import Problem, Progress, Trial
 from kfp_lifecycle.components.katib_tune.katib_trials import (
     condition,
     moment,
+    pods_run,
     read_trial,
     started,
     stuck_pods,
@@ -38,7 +39,7 @@ class Patience:
     Args:
         poll: Between two looks at the Experiment.
         taken_up: For Katib's controller to take a new Experiment up.
-        progress: For anything to change: beyond that, the controller is taken to be gone.
+        progress: For anything to change while no trial's pod runs: beyond that, the controller is gone.
         stuck: For a trial's pod to start, before it is said why it does not.
         deletion: For an Experiment of the same name that is being deleted.
     """
@@ -216,6 +217,9 @@ class Course:
                 self._warned.add(line)
                 log.warning("trial %s", line)
         if now - self._changed > self.patience.progress:
+            if pods_run(self.cluster, list(self._all())):  # a long trial is no sign of anything
+                self._changed = now
+                return
             why = f" Its trials: {'; '.join(stuck)}." if stuck else ""
             raise ClusterError(
                 f"The Experiment {self.names[0]!r} has not changed for {now - self._changed:.0f} s.{why}",

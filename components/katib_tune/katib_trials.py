@@ -100,6 +100,16 @@ def stuck_pods(cluster: Cluster, trials: list[Object]) -> list[str]:
     return [f"{name}: {why}" for name, why in found if why]
 
 
+def pods_run(cluster: Cluster, trials: list[Object]) -> bool:
+    """Whether a pod of one of the Trials that have not ended runs; False where this account may not look."""
+    open_ = [own["metadata"]["name"] for own in trials if not any(condition(own, kind) for kind in _ENDS)]
+    try:
+        pods = [pod for name in open_ for pod in cluster.pods(f"job-name={name}")]
+    except ClusterError:
+        return False
+    return any((pod.get("status") or {}).get("phase") == "Running" for pod in pods)
+
+
 def started(found: Object) -> str:
     """When an object was begun, as text that sorts by time."""
     status, about = found.get("status") or {}, found["metadata"]

@@ -590,9 +590,16 @@ def test_the_controller_is_gone(api: KubernetesApi) -> None:
 
 
 def test_the_controller_goes_away_in_between(api: KubernetesApi) -> None:
-    Katib(api, lambda _: Outcome({}, "Running"))
+    Katib(api, lambda _: Outcome({}, "Running", pod={"phase": "Succeeded"}))
     with pytest.raises(ClusterError, match=r"has not changed for .* s\. Look at kubectl"):
-        backend(patience=replace(QUICK, progress=0.5)).search(problem(), said)
+        backend(patience=replace(QUICK, progress=1)).search(problem(), said)
+
+
+def test_a_long_trial_is_no_controller_gone(api: KubernetesApi) -> None:
+    Katib(api, good, step_s=3)
+    own = problem(max_trials=1, parallel_trials=1)
+    found = backend(patience=replace(QUICK, progress=1.5)).search(own, said)
+    assert [trial.state for trial in found.trials] == ["complete"] * 2
 
 
 def test_another_search_of_the_name_is_left_alone(api: KubernetesApi) -> None:
