@@ -290,7 +290,7 @@ class _Running:
             value,
             dict(self.metrics),
             tuple(self.values),
-            time.time() - self.started,
+            self.training or time.time() - self.started,
             error,
         )
 

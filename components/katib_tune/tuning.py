@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Run
 from mlflow.tracking import MlflowClient
 
 from kfp_lifecycle.components.evaluate.bootstrap import UNDEFINED
@@ -172,7 +172,8 @@ def tune(
         client = MlflowClient()
         log_parameters(client, run_id, {"tune": _said(problem)})
         began = time.monotonic()
-        found = backend(lambda trial: _log_trial(client, problem, trial)).search(problem, _Said())
+        run = client.get_run(run_id)
+        found = backend(lambda trial: _log_trial(client, run, problem, trial)).search(problem, _Said())
         seconds = time.monotonic() - began
         best = found.best(problem.objective)
         assert best is not None  # a backend that finds none raises
@@ -265,17 +266,17 @@ def log_files(tuning: Tuning, files: Mapping[str, str]) -> None:
             client.log_text(tuning.run_id, text, f"tuning/{name}")
 
 
-def _log_trial(client: MlflowClient, problem: Problem, trial: Trial) -> str:
+def _log_trial(client: MlflowClient, parent: Run, problem: Problem, trial: Trial) -> str:
     now = time.time()
     return log_trial(
         client,
-        problem.parent_run,
+        parent,
         name=f"trial-{trial.number}",
         parameters=trial.parameters,
         metrics=trial.metrics,
         folds=[{problem.objective.metric: value} for value in trial.intermediate if math.isfinite(value)],
         status=_STATUS[trial.state],
-        tags={"kfp_lifecycle.trial_state": trial.state, "kfp_lifecycle.error": trial.error},
+        tags={"kfp_lifecycle.trial_state": trial.state, "kfp_lifecycle.error": trial.error[:5000]},
         started=now - trial.seconds,
         ended=now,
     )

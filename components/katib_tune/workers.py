@@ -101,7 +101,7 @@ class End:
         number: The trial.
         metrics: Its metrics; empty when it failed.
         error: Why it failed; empty when it did not.
-        training: Seconds that it spent between receiving its task and answering.
+        training: Seconds that the worker worked on it, without waiting for answers.
     """
 
     number: int
@@ -287,29 +287,37 @@ def _serve(pipe: "pipes.Connection[Any, Any]", job: Job) -> None:
             task: Task = pipe.recv()
             began = time.perf_counter()
             with suppress(_EndedError):
-                metrics, error = _attempt(trial, task, pipe)
-                pipe.send(End(task.number, metrics, error, time.perf_counter() - began))
+                metrics, error, waited = _attempt(trial, task, pipe)
+                training = time.perf_counter() - began - waited
+                pipe.send(End(task.number, metrics, error, training))
 
 
 def _attempt(
     trial: "_Run", task: Task, pipe: "pipes.Connection[Any, Any]"
-) -> tuple[Mapping[str, float], str]:
+) -> tuple[Mapping[str, float], str, float]:
+    """The trial's metrics, its error, and how long it waited for the parent's answers, in seconds."""
+    waited = 0.0
+
     def report(step: int, metrics: Mapping[str, float]) -> None:
+        nonlocal waited
+        began = time.perf_counter()
         pipe.send(Step(task.number, step, metrics))
-        if not pipe.recv():
+        go_on = pipe.recv()
+        waited += time.perf_counter() - began
+        if not go_on:
             raise _EndedError
 
     try:
-        return trial(task, report), ""
+        return trial(task, report), "", waited
     except _EndedError:
         raise
     except MemoryError:
-        return {}, "It ran out of memory."
+        return {}, "It ran out of memory.", waited
     except Exception as error:
         if getattr(error, "is_declared", False):
-            return {}, f"{type(error).__name__}: {error}"
+            return {}, f"{type(error).__name__}: {error}", waited
         logging.exception("trial %d", task.number)
-        return {}, f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+        return {}, f"{type(error).__name__}: {' '.join(str(error).split())[:400]}", waited
 
 
 _Run = Callable[[Task, Callable[[int, Mapping[str, float]], None]], Mapping[str, float]]

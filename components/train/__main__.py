@@ -107,9 +107,11 @@ def _log(
     from kfp_lifecycle.components.train.trial import log_trial
 
     name = os.environ.get(TRIAL) or os.environ.get("HOSTNAME", "trial")
+    client = connect()
     with tracking_errors():
+        parent_run = client.get_run(parent)
         log_trial(
-            connect(), parent, name=name, parameters=own, metrics=metrics, folds=so_far, started=started
+            client, parent_run, name=name, parameters=own, metrics=metrics, folds=so_far, started=started
         )
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run
 from mlflow.tracking import MlflowClient
 
 from kfp_lifecycle.components.shared.errors import ParameterError, redact
@@ -44,7 +44,7 @@ def run_trial(recipe: Recipe, folds: Iterable[FoldData], report: Report) -> dict
 
 def log_trial(
     client: MlflowClient,
-    parent: str,
+    parent: Run,
     *,
     name: str,
     parameters: Mapping[str, Any],
@@ -72,11 +72,14 @@ def log_trial(
     Returns:
         The run's id.
     """
-    experiment = client.get_run(parent).info.experiment_id
     now = time.time()
     end = int(1000 * (ended or now))
-    all_tags = {"mlflow.parentRunId": parent, **(tags or {})}
-    run = client.create_run(experiment, start_time=int(1000 * (started or now)), run_name=name)
+    run = client.create_run(
+        parent.info.experiment_id,
+        start_time=int(1000 * (started or now)),
+        run_name=name,
+        tags={"mlflow.parentRunId": parent.info.run_id, **(tags or {})},
+    )
     each = [
         Metric(f"{metric}_so_far", value, end, number)
         for number, fold in enumerate(folds)
@@ -86,7 +89,6 @@ def log_trial(
         run.info.run_id,
         metrics=[*(Metric(metric, value, end, 0) for metric, value in metrics.items()), *each][:1000],
         params=[Param(key, redact(str(value))[:6000]) for key, value in parameters.items()][:100],
-        tags=[RunTag(key, value[:5000]) for key, value in all_tags.items()],
     )
     client.set_terminated(run.info.run_id, status, end_time=end)
     return str(run.info.run_id)
