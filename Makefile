@@ -74,7 +74,7 @@ manifests: .venv/.dev ## what the manifests build is checked, for every supporte
 	$(BIN)/python -m pytest -q tests/manifests
 
 containers: .venv/.dev ## build every image that needs no GPU, and run the pipelines in them
-	scripts/containers.sh $(ARGS)
+	scripts/containers.sh
 
 lock: .venv/.dev ## the newest versions that pyproject.toml allows, for every supported Python
 	UV_FIND_LINKS= $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
@@ -84,4 +84,5 @@ clean: ## remove what make made
 	rm -rf .venv .mypy_root .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info .coverage* htmlcov
 
 benchmarks: .venv/.dev ## measure again every number in docs/benchmarks.md (half an hour, an idle machine)
-	for script in compile_all lint_diff prepare_featurize training_run clone_to_run; do $(BIN)/python scripts/benchmarks/$$script.py || exit 1; done
+	for script in compile_all lint_diff prepare_featurize training_run tuning train_gpu train_gpu_streaming clone_to_run; do $(BIN)/python scripts/benchmarks/$$script.py || exit 1; done
+	scripts/containers.sh $(BIN)/python scripts/benchmarks/images.py

@@ -36,8 +36,9 @@ def test_an_image_is_what_a_restricted_pod_runs(workshop: Workshop, name: str) -
     left = "command -v gcc cc make; ls -d /root/.cache /opt/tools /src /dist /etc/pip.conf; "
     left += "find /opt/venv/lib/python3*/site-packages -mindepth 2 -maxdepth 4 -type d -name tests"
     assert inside(image, "sh", "-c", f"{{ {left}; }} 2>/dev/null || true") == ""
-    program = "import kfp_lifecycle.components.train.step, kfp.dsl; print(1)"
-    assert inside(image, "python3", "-c", program) == "1"
+    # What a step's body needs, under the variable that KFP sets.
+    program = "import kfp_lifecycle.components.train.training, kfp.dsl.executor_main; print(1)"
+    assert inside(image, "python3", "-c", program, options=("--env", "_KFP_RUNTIME=true")) == "1"
 
 
 def test_bytecode_is_there_and_is_used(workshop: Workshop) -> None:
