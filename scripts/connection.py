@@ -69,8 +69,16 @@ def connected(context: str, host: str, namespace: str, ca_cert: str) -> "Server"
     os.environ.pop("_KFP_RUNTIME", None)
     with collector_off():
         import kfp.client  # noqa: F401 - what the connection needs first
-    return connect(context, host=host, namespace=namespace, ca_cert=ca_cert, notify=_say)
+    return connect(context, host=host, namespace=namespace, ca_cert=ca_cert, notify=_Teller())
 
 
-def _say(what: str, why: str) -> None:
-    typer.secho(f"{why} Trying again.", fg=typer.colors.YELLOW, err=True)
+class _Teller:
+    """Tells of each failure that is tried again; of the same one after the other, once."""
+
+    def __init__(self) -> None:
+        self._told = ""
+
+    def __call__(self, what: str, why: str) -> None:
+        if why != self._told:
+            self._told = why
+            typer.secho(f"{why} Trying again.", fg=typer.colors.YELLOW, err=True)

@@ -93,19 +93,24 @@ def submit_command(
     from kfp_lifecycle.scripts.watch import follow
 
     file = load(find(target))
-    check_file(file)
+    for note in check_file(file):
+        typer.secho(note, fg=typer.colors.YELLOW, err=True)
     parameters = read_parameters(file, params, param or [])
     check_parameters(parameters)
     server = connected(context, host, namespace, ca_cert)
-    done = submit(
-        server,
-        file,
-        parameters,
-        experiment=experiment_name(experiment),
-        run_name=run_name,
-        version=pipeline_version,
-        tell=lambda text: typer.echo(text, err=True),
-    )
+    try:
+        done = submit(
+            server,
+            file,
+            parameters,
+            experiment=experiment_name(experiment),
+            run_name=run_name,
+            version=pipeline_version,
+            tell=lambda text: typer.echo(text, err=True),
+        )
+    except KeyboardInterrupt:
+        typer.echo(f"See whether a run was started: kfp-lifecycle runs list{server.options}", err=True)
+        raise typer.Exit(130) from None
     _show(done)
     if wait:
         follow(server, done.run_id)

@@ -215,6 +215,7 @@ def _cause(error: wire.HTTPError) -> str:
     text = " ".join(str(part) for part in error.args) or type(error).__name__
     text = re.sub(r"<[\w.]+(?:\([^)]*\))? object at 0x[0-9a-f]+>:? ?", "", text)
     text = re.sub(r"^(?:HTTPS?Connection(?:Pool)?\([^)]*\): )", "", text)
+    text = re.sub(r"^Failed to establish a new connection: (\[Errno -?\d+\] )?", "", text)
     return " ".join(text.split())[:_LONGEST].rstrip(".")
 
 

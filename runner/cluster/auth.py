@@ -166,7 +166,7 @@ class ClientCredentials:
 
         pool = urllib3.PoolManager(ca_certs=self.ca_cert or certifi.where(), timeout=30.0, retries=2)
         try:
-            form = {} if fields is None else {"fields": fields, "encode_multipart": False}
+            form: dict[str, Any] = {} if fields is None else {"fields": fields, "encode_multipart": False}
             answer = pool.request(method, url, redirect=False, **form)
             data = json.loads(answer.data)
         except urllib3.exceptions.HTTPError as error:

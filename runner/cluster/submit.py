@@ -8,7 +8,7 @@ from datetime import datetime
 from importlib.metadata import version as installed
 from typing import Any
 
-from kfp_lifecycle.compiler.lint import RULES, failing, find_settings, lint
+from kfp_lifecycle.compiler.lint import RULES, Finding, failing, find_settings, lint
 from kfp_lifecycle.components.shared.errors import ParameterError
 from kfp_lifecycle.runner.cluster.connect import Server
 from kfp_lifecycle.runner.cluster.errors import RefusedError
@@ -19,6 +19,9 @@ from kfp_lifecycle.runner.load import RunnableFile
 #: What the API server takes.
 MAX_PARAMETERS_BYTES = 100_000
 MAX_NAME = 191
+
+#: Rules of ``lint`` about what the server refuses, and about secrets.
+_SERVER_RULES = ("KL0", "KL1", "KL2", "KL4")
 
 
 @dataclass(frozen=True)
@@ -40,18 +43,26 @@ class Submission:
     experiment: str
 
 
-def check_file(file: RunnableFile) -> None:
+def check_file(file: RunnableFile) -> list[str]:
     """Refuses a file that the server would refuse, or that carries a secret.
 
+    Returns:
+        What else ``kfp-lifecycle lint`` calls an error, such as an image that may change.
+
     Raises:
-        RefusedError: It breaks a rule of ``kfp-lifecycle lint`` that is an error.
+        RefusedError: It breaks a rule of the server's.
     """
     found = failing(lint(file.path, settings=find_settings(RULES)))
-    if found:
-        first = found[0]
-        place = f"{first.place}: " if first.place else ""
-        more = f" ({len(found) - 1} more: kfp-lifecycle lint {file.path})" if len(found) > 1 else ""
-        raise RefusedError(f"{file.path}:{first.line}: {first.rule} {place}{first.message}{more}", first.fix)
+    refused = [finding for finding in found if finding.rule.startswith(_SERVER_RULES)]
+    if refused:
+        more = f" ({len(refused) - 1} more: kfp-lifecycle lint {file.path})" if len(refused) > 1 else ""
+        raise RefusedError(_said(refused[0]) + more, refused[0].fix)
+    return [_said(finding) for finding in found]
+
+
+def _said(finding: Finding) -> str:
+    place = f"{finding.place}: " if finding.place else ""
+    return f"{finding.file}:{finding.line}: {finding.rule} {place}{finding.message}"
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:

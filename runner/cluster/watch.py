@@ -49,8 +49,8 @@ class ClusterRun(Run):
 
     @property
     def place(self) -> str:
-        """Its name there."""
-        return self.display_name
+        """Its name there; of one that begins with the title, what comes after."""
+        return self.display_name.removeprefix(self.title).strip() or self.run_id
 
 
 def watch(

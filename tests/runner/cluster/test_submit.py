@@ -222,6 +222,15 @@ def test_files_are_held_against_the_rules_first(tmp_path: Path) -> None:
     assert "wJalrXUtnFEMI" not in str(raised.value)
 
 
+def test_what_the_server_takes_is_only_noted(tmp_path: Path) -> None:
+    moving = spec_of("train")
+    moving["deploymentSpec"]["executors"]["exec"]["container"]["image"] = "registry.test/steps:latest"
+    path = tmp_path / "1.0.0.yaml"
+    path.write_text(yaml.safe_dump(moving))
+    (note,) = check_file(load(path))
+    assert "KL302" in note
+
+
 def test_long_parameters_are_named(double: KfpServer, tmp_path: Path) -> None:
     server = to(double)
     before = len(double.requests())
