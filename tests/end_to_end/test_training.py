@@ -4,13 +4,8 @@ A run of a table is made once for the session and read by several tests.
 """
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pandas as pd
@@ -19,11 +14,10 @@ import pytest
 import yaml
 
 from kfp_lifecycle.compiler.digest import verify_digest
-from tests.conftest import ROOT
+from tests.end_to_end.laptop import Laptop, Run, compiled
 
 pytestmark = pytest.mark.e2e
 
-COMPILED = ROOT / "compiled" / "pipelines" / "training" / "1.0.0.yaml"
 LINEAGE = (
     "pipeline_name",
     "pipeline_version",
@@ -32,82 +26,6 @@ LINEAGE = (
     "dataset_digest",
     "image",
 )
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a `kfp-lifecycle run` left behind."""
-
-    code: int
-    terminal: str
-    record: dict[str, Any]
-    store: str
-
-    def step(self, name: str) -> dict[str, Any]:
-        return next(step for step in self.record["steps"] if step["name"] == name)
-
-    def artifact(self, step: str, name: str) -> Path:
-        return Path(next(a["uri"] for a in self.step(step)["artifacts"] if a["name"] == name))
-
-    def metrics(self, step: str = "evaluate") -> dict[str, float]:
-        return next(a["metadata"] for a in self.step(step)["artifacts"] if a["name"] == "metrics")
-
-    def registry(self) -> mlflow.MlflowClient:
-        return mlflow.MlflowClient(self.store)
-
-
-class Laptop:
-    """A folder with the demo tables in ``data/`` and a tracking store, where runs are started."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.store = f"sqlite:///{home}/mlflow.db"
-        self.runs = 0
-
-    def cli(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        command = Path(sys.executable).with_name("kfp-lifecycle")
-        return subprocess.run(
-            [command, *arguments],
-            cwd=self.home,
-            env={**_plain_environment(), **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
-
-    def demo(self, table: str) -> None:
-        if not (self.home / "data" / f"{table}.csv").exists():
-            done = self.cli("demo-data", table, "--out", "data")
-            assert done.returncode == 0, done.stderr
-
-    def train(self, parameters: str, *extra: str, env: Mapping[str, str] | None = None) -> Run:
-        self.runs += 1
-        output = self.home / f"run{self.runs}"
-        file = ROOT / "pipelines" / "params" / f"{parameters}.yaml"
-        done = self.cli(
-            *("run", str(COMPILED), "--params", str(file), "--output-dir", str(output), *extra), env=env
-        )
-        record = output / "run.json"
-        return Run(
-            done.returncode,
-            done.stdout + done.stderr,
-            json.loads(record.read_text()) if record.exists() else {},
-            self.store,
-        )
-
-
-def _plain_environment() -> dict[str, str]:
-    """The environment without MLflow's settings: session fixtures come before those that clear them."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-
-
-@pytest.fixture(scope="session")
-def laptop(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
-    laptop = Laptop(tmp_path_factory.mktemp("laptop"))
-    for table in ("churn", "diamonds", "flights"):
-        laptop.demo(table)
-    return laptop
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +51,7 @@ def test_from_the_model_version_one_gets_back_to_the_run(churn: Run):
     assert all(version.tags.get(key) for key in LINEAGE), version.tags
     assert version.tags["pipeline_version"] == "1.0.0"
     assert version.tags["pipeline_run_id"] == churn.record["run_id"]
-    assert version.tags["pipeline_digest"] == verify_digest(yaml.safe_load(COMPILED.read_text()))
+    assert version.tags["pipeline_digest"] == verify_digest(yaml.safe_load(compiled("training").read_text()))
     assert version.tags["dataset_digest"].startswith("sha256:")
     assert json.loads(version.tags["parameters.train"])["estimator_parameters"]["max_iter"] == 200
     assert churn.registry().get_run(version.run_id).data.metrics["test_roc_auc"] == pytest.approx(
