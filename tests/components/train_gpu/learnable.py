@@ -107,12 +107,14 @@ def train(folder: Path, task: str, chosen: NetworkOptions, *, judged: bool = Tru
         network = build_network(SPEC, measure(learned, group), target.outputs, chosen)
         if chosen.checkpoint_uri:
             about = fingerprint(chosen, schema, SPEC, learned.rows, network)
-            more["checkpoints"] = Checkpoints(
+            kept = more["checkpoints"] = Checkpoints(
                 chosen.checkpoint_uri,
                 about,
                 minutes=chosen.checkpoint_minutes,
                 epochs=chosen.checkpoint_epochs,
             )
+            # So that none is left out because the one before is still being written.
+            more["watchers"] = [lambda record, best: kept.wait(), *more.get("watchers", [])]
         fitted = fit(network, learned, judge, target, chosen, device, group=group, **more)
     return Trained(fitted, learned)
 
