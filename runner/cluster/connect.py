@@ -115,6 +115,8 @@ class Server:
                 f"{self.place} serves many users, each in a namespace.",
                 "Name yours: --namespace, KFP_NAMESPACE, or namespace in the context.",
             )
+        # Its own way to say this writes into the user's kfp settings, and reads them.
+        self.client._context_setting["namespace"] = self.namespace
 
     def call(
         self,
@@ -254,7 +256,6 @@ def _client(chosen: Chosen) -> tuple["Client", str]:
         warnings.simplefilter("ignore")  # that it wants a server of KFP 2
         client = Client(
             host=host,
-            namespace=context.namespace or "kubeflow",
             ssl_ca_cert=context.ca_cert or None,
             proxy=context.proxy or None,
             ui_host=context.ui_host or None,

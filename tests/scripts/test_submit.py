@@ -151,6 +151,21 @@ def test_ctrl_c_leaves_the_run(double: KfpServer, file: str) -> None:
     call("watch", run_id, "--host", double.url)
 
 
+def test_ctrl_c_before_the_run_is_known_says_where_to_look(double: KfpServer, file: str) -> None:
+    double.faults.delay(5, "POST /apis/v2beta1/runs")
+    process = subprocess.Popen(
+        [COMMAND, "submit", file, "-p", "source=x", "--host", double.url],
+        env=_environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not double.requests("POST /apis/v2beta1/runs"):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert f"See whether a run was started: kfp-lifecycle runs list --host {double.url}" in said
+
+
 def test_a_restart_during_the_wait_is_told(double: KfpServer, file: str) -> None:
     double.state.plays[""] = plays.holds()
     process = subprocess.Popen(

@@ -65,6 +65,7 @@ def test_what_is_known_of_a_server(double: KfpServer) -> None:
     assert server.link("r1") == f"{double.url}/#/runs/details/r1"
     assert connect(host=double.url, namespace="team-a", patience=QUICK).namespace == ""
     server = connect(host=double.url, namespace="a b", patience=QUICK)
+    assert server.client.get_user_namespace() == ""
     assert server.options == f" --host {double.url} --namespace 'a b'"
     with KfpServer(prefix="/pipeline") as behind:
         assert to(behind).host.endswith("/pipeline")
@@ -210,7 +211,8 @@ def test_many_users_need_a_namespace(shared: KfpServer, monkeypatch: pytest.Monk
     monkeypatch.setenv("KFP_TOKEN", "token-of-ann")
     with pytest.raises(ContextError, match=r"serves many users.*--namespace"):
         to(shared)
-    assert to(shared, namespace="team-a").namespace == "team-a"
+    server = to(shared, namespace="team-a")
+    assert (server.namespace, server.client.get_user_namespace()) == ("team-a", "team-a")
 
 
 # What is tried again
