@@ -36,7 +36,7 @@ def print_logs(
         def state() -> str:
             return str(get_run(server, run.run_id).state or "")
 
-        found: Iterable[Line] = logs.follow(cluster, run.run_id, state, task, drivers, tail)
+        found: Iterable[Line] = logs.follow(cluster, run.run_id, state, task, drivers, tail, _say_trouble)
         try:
             _print(found, one=bool(task))
         except KeyboardInterrupt:

@@ -206,5 +206,9 @@ def _apply(server: "Server", definition: "Definition") -> None:
         typer.echo(f"One of its times is near ({local(until, True)}); waiting {seconds:.0f} s.", err=True)
         time.sleep(seconds)
 
-    applied = apply(server, definition, wait=wait)
+    try:
+        applied = apply(server, definition, wait=wait)
+    except KeyboardInterrupt:
+        typer.echo("Broken off. Call it again: it takes up what was left.", err=True)
+        raise typer.Exit(130) from None
     typer.echo(outcome(applied, server.options))

@@ -127,6 +127,7 @@ def follow(
     task: str = "",
     drivers: bool = False,
     tail: int = 0,
+    trouble: Callable[[TaskPod], None] = lambda pod: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Line]:
     """What the pods print from now on until the run ends, pods that come later included.
@@ -141,13 +142,14 @@ def follow(
         task: Only of this task; empty for all.
         drivers: Whether also of drivers.
         tail: How many of the last lines of each to begin with; 0 is all.
+        trouble: Told once of a pod that does not start, and why.
         sleep: Waits.
 
     Raises:
         ClusterError: Kubernetes refuses, or does not answer for too long.
         ServerError: The pipelines server refuses, or does not answer for too long.
     """
-    following = _Following(cluster, tail)
+    following, told = _Following(cluster, tail), set[tuple[str, str]]()
     while True:
         over = state() in FINISHED
         pods = pods_of(cluster, run_id)
@@ -158,6 +160,9 @@ def follow(
                 raise
             wanted = []  # it has not started yet
         for pod in wanted:
+            if pod.waits and (pod.name, pod.waits) not in told:
+                told.add((pod.name, pod.waits))
+                trouble(pod)
             yield from following.new(pod)
         if over or (task and wanted and all(pod.ended for pod in wanted) and not _may_retry(wanted)):
             return

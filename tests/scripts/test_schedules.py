@@ -214,6 +214,16 @@ def test_what_others_made_is_listed_with_what_it_means(double: KfpServer, call: 
     assert "kfp-lifecycle did not make" in call(*DAILY).stderr
 
 
+def test_ctrl_c_says_how_to_go_on(double: KfpServer, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kfp_lifecycle.runner.cluster.schedule_apply.apply", interrupted)
+    done = call(*DAILY)
+    assert done.exit_code == 130
+    assert "Call it again: it takes up what was left." in done.stderr
+
+
 @pytest.mark.server
 def test_killed_as_a_process(double: KfpServer, call: Call, tmp_path: Path) -> None:
     """SIGKILL while the server takes its time over the deletion; the same call again puts it right."""

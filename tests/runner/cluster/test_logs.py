@@ -180,6 +180,15 @@ def test_following_a_failed_task_waits_for_its_retry(api: TimedLogs, cluster: Cl
     assert lines == ["train", "train (attempt 2)"]
 
 
+def test_following_says_why_a_pod_does_not_start(api: TimedLogs, cluster: Cluster) -> None:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no GPU"}
+    _add(api, "train/executor", phase="Pending", conditions=[condition])
+    states, told = iter(["RUNNING", "RUNNING", "CANCELED"]), []
+    lines = follow(cluster, RUN, lambda: next(states), trouble=told.append, sleep=lambda _: None)
+    assert list(lines) == []
+    assert [(pod.task, pod.waits, pod.message) for pod in told] == [("train", "Unschedulable", "no GPU")]
+
+
 def test_a_task_that_never_was(api: TimedLogs, cluster: Cluster) -> None:
     _add(api, "train/executor", "one")
     states = iter(["RUNNING", "SUCCEEDED"])

@@ -112,3 +112,40 @@ def test_an_interval_keeps_its_beat_through_changes(double: KfpServer) -> None:
     times = [time for _, time in controller.fired]
     assert {b - a for a, b in pairwise(times)} == {timedelta(minutes=30)}
     assert len(times) >= 11
+
+
+@pytest.mark.parametrize(
+    ("trigger", "last", "now", "due"),
+    [
+        # The cases of the backend's own cron_schedule_test.go and periodic_schedule_test.go, in minutes.
+        ({"start": 610, "end": 660}, None, 620, 611),
+        ({"start": 610, "end": 660}, 620, 621, 621),
+        ({"start": 600, "end": 660}, 780, 781, None),
+        ({"start": 610, "end": 660, "no_catchup": True}, 620, 621.5, 621),
+        ({"start": 610, "end": 660, "no_catchup": True}, 620, 630, 630),
+        ({"start": 610, "end": 660, "no_catchup": True}, 620, 720, 660),
+        ({"every": 1, "start": 610, "end": 660}, None, 620, 611),
+        ({"every": 1, "start": 610, "end": 660}, 620, 620, 621),
+        ({"every": 1, "start": 610, "end": 660}, 660, 661, None),
+        ({"every": 1, "start": 610, "end": 660, "no_catchup": True}, 620, 621.5, 621),
+        ({"every": 1, "start": 610, "no_catchup": True}, 620, 630, 630),
+        ({"every": 1, "start": 610, "end": 660, "no_catchup": True}, 620, 720, 660),
+    ],
+)
+def test_the_doubles_controller_is_as_the_backends(
+    double: KfpServer, trigger: dict[str, float], last: int | None, now: float, due: int | None
+) -> None:
+    def at(minutes: float) -> datetime:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
+
+    about = {f"{key}_time": at(trigger[key]).isoformat() for key in ("start", "end") if key in trigger}
+    every = trigger.get("every")
+    kind = "periodic_schedule" if every else "cron_schedule"
+    about |= {"interval_second": str(int(every * 60))} if every else {"cron": "0 * * * * *"}
+    item = {"recurring_run_id": "x", "trigger": {kind: about}, "no_catchup": trigger.get("no_catchup")}
+    controller = Controller(double.state)
+    if last is not None:
+        controller._last["x"] = at(last)
+    assert controller._due({**item, "created_at": at(0).isoformat()}, at(now)) == (
+        None if due is None else at(due)
+    )
