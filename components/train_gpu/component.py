@@ -86,11 +86,12 @@ def train_gpu(
         deterministic: Only operations that give the same bits in each run, which may be slower.
         memory: device holds the table there, stream reads it from disk in each epoch, auto holds it where
             there is room.
-        require_gpu: Whether to fail where there is no GPU, instead of training on the CPU.
+        require_gpu: Whether to fail where there is no GPU, instead of training on the CPU. With several
+            nodes, whether each asks for GPUs.
         devices: Devices of one node; 0 takes all that it has.
         nodes: Nodes; more than 1 is a TrainJob of Kubeflow Trainer.
         checkpoint_uri: Folder, mounted volume, gs:// or s3:// for checkpoints, from which a step that is
-            started again goes on; empty writes none.
+            started again goes on; empty writes none, and with several nodes beside the model.
         checkpoint_minutes: Minutes between two checkpoints; 0 writes by epochs only.
         checkpoint_epochs: Epochs between two checkpoints; 0 writes by time only.
         experiment: MLflow experiment to log to.

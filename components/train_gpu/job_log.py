@@ -10,8 +10,10 @@ from kfp_lifecycle.components.shared.errors import ClusterError, LifecycleError,
 
 log = logging.getLogger(__name__)
 
-#: The labels by which a JobSet's and a Job's pods are known; the first index has the first process.
+#: The labels by which a JobSet's and a Job's pods are known, and the container of the runtime in manifests/;
+#: the pod with index 0 has the first process.
 _JOB, _INDEX = "jobset.sigs.k8s.io/jobset-name", "batch.kubernetes.io/job-completion-index"
+_CONTAINER = "node"
 _ERROR = re.compile(r"^ERROR (\w+): (.+)$", re.MULTILINE)
 
 
@@ -39,20 +41,26 @@ class JobLog:
             log.info("the job's pods cannot be seen just now: %s", error.problem)
 
     def error(self) -> LifecycleError | None:
-        """The first error that a process of the job has declared; None where none has."""
-        for pod in self._pods():
-            text = self._cluster.pod_logs(pod["metadata"]["name"])
-            for kind, said in _ERROR.findall(text):
-                found = getattr(errors, kind, None)
-                if isinstance(found, type) and issubclass(found, LifecycleError):
-                    return found(said)
+        """The first error that a process of the job has declared; None where none can be read."""
+        try:
+            texts = [self._log(pod["metadata"]["name"]) for pod in self._pods()]
+        except ClusterError as error:
+            log.info("the job's pods cannot be seen just now: %s", error.problem)
+            return None
+        for kind, said in (match for text in texts for match in _ERROR.findall(text)):
+            found = getattr(errors, kind, None)
+            if isinstance(found, type) and issubclass(found, LifecycleError):
+                return found(said)
         return None
+
+    def _log(self, pod: str) -> str:
+        return self._cluster.pod_logs(pod, _CONTAINER)
 
     def _pods(self) -> list[dict[str, Any]]:
         return self._cluster.pods(self._selector)
 
     def _show_lines(self, pod: str) -> None:
-        lines = self._cluster.pod_logs(pod).splitlines()
+        lines = self._log(pod).splitlines()
         for line in lines[self._shown.get(pod, 0) :]:
             log.info("%s: %s", pod, redact(line))
         self._shown[pod] = len(lines)

@@ -246,6 +246,15 @@ def test_a_job_that_fails_without_a_word_is_named_with_what_to_look_at(
     assert "kubectl -n team describe trainjob train-gpu-" in caught.value.fix
 
 
+def test_pods_that_may_not_be_seen_do_not_hide_the_failure(
+    api: KubernetesApi, model_uri: str, tmp_path: Path
+) -> None:
+    api.deny("list", "pods")
+    api.controller(_fail_with("ERROR EstimatorError: unseen\n"))
+    with pytest.raises(ClusterError, match=r"failed: .*node-0 exited with 1"):
+        _train(model_uri, tmp_path / "out")
+
+
 def test_a_job_that_somebody_deletes_is_named(api: KubernetesApi, model_uri: str, tmp_path: Path) -> None:
     name = job_name(f"{model_uri}-trainjob")
     threading.Timer(0.5, lambda: api.remove("trainjobs", name)).start()
