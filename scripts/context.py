@@ -94,60 +94,71 @@ def delete_command(name: Name) -> None:
     typer.echo(f"Forgot {name}.")
 
 
+NewName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="The context, a new one or one to change.", show_default=False),
+]
+Host = Annotated[str | None, typer.Option(metavar="URL", help="Address of the API server.")]
+UiHost = Annotated[str | None, typer.Option(metavar="URL", help="Address of the user interface, for links.")]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Namespace of the runs.")
+]
+CaCert = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Authority that signed the server's certificate.")
+]
+Proxy = Annotated[str | None, typer.Option(metavar="URL", help="HTTP proxy.")]
+TokenEnv = Annotated[str | None, typer.Option(metavar="NAME", help="Variable with a bearer token.")]
+TokenFile = Annotated[str | None, typer.Option(metavar="FILE", help="File with a bearer token.")]
+TokenCommand = Annotated[
+    str | None, typer.Option(metavar="COMMAND", help="Command that prints a bearer token.")
+]
+CookiesEnv = Annotated[str | None, typer.Option(metavar="NAME", help="Variable with cookies.")]
+CookiesFile = Annotated[str | None, typer.Option(metavar="FILE", help="File with cookies.")]
+CookiesCommand = Annotated[str | None, typer.Option(metavar="COMMAND", help="Command that prints cookies.")]
+OidcUrl = Annotated[str | None, typer.Option(metavar="URL", help="OpenID Connect issuer or token endpoint.")]
+OidcClientId = Annotated[str | None, typer.Option(metavar="ID", help="Its client.")]
+OidcSecretEnv = Annotated[str | None, typer.Option(metavar="NAME", help="Variable with the client's secret.")]
+OidcSecretFile = Annotated[str | None, typer.Option(metavar="FILE", help="File with the client's secret.")]
+OidcScope = Annotated[str | None, typer.Option(metavar="TEXT", help="Scope to ask for.")]
+OidcAudience = Annotated[str | None, typer.Option(metavar="TEXT", help="Audience to ask for.")]
+KubeContext = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Context of the kube config, without --host.")
+]
+KubeNamespace = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Namespace of Kubeflow Pipelines itself.")
+]
+KubeService = Annotated[str | None, typer.Option(metavar="NAME:PORT", help="Its service there.")]
+ServiceAccount = Annotated[str | None, typer.Option(metavar="NAME", help="Service account of the runs.")]
+PatienceS = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="How long to go on when the server is away.")
+]
+
+
 @context.command("set")
 def set_command(
-    name: Annotated[
-        str,
-        typer.Argument(metavar="NAME", help="The context, a new one or one to change.", show_default=False),
-    ],
-    host: Annotated[str | None, typer.Option(metavar="URL", help="Address of the API server.")] = None,
-    ui_host: Annotated[
-        str | None, typer.Option(metavar="URL", help="Address of the user interface, for links.")
-    ] = None,
-    namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Namespace of the runs.")
-    ] = None,
-    ca_cert: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Authority that signed the server's certificate.")
-    ] = None,
-    proxy: Annotated[str | None, typer.Option(metavar="URL", help="HTTP proxy.")] = None,
-    token_env: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Variable with a bearer token.")
-    ] = None,
-    token_file: Annotated[str | None, typer.Option(metavar="FILE", help="File with a bearer token.")] = None,
-    token_command: Annotated[
-        str | None, typer.Option(metavar="COMMAND", help="Command that prints a bearer token.")
-    ] = None,
-    cookies_env: Annotated[str | None, typer.Option(metavar="NAME", help="Variable with cookies.")] = None,
-    cookies_file: Annotated[str | None, typer.Option(metavar="FILE", help="File with cookies.")] = None,
-    cookies_command: Annotated[
-        str | None, typer.Option(metavar="COMMAND", help="Command that prints cookies.")
-    ] = None,
-    oidc_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="OpenID Connect issuer or token endpoint.")
-    ] = None,
-    oidc_client_id: Annotated[str | None, typer.Option(metavar="ID", help="Its client.")] = None,
-    oidc_secret_env: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Variable with the client's secret.")
-    ] = None,
-    oidc_secret_file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="File with the client's secret.")
-    ] = None,
-    oidc_scope: Annotated[str | None, typer.Option(metavar="TEXT", help="Scope to ask for.")] = None,
-    oidc_audience: Annotated[str | None, typer.Option(metavar="TEXT", help="Audience to ask for.")] = None,
-    kube_context: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Context of the kube config, without --host.")
-    ] = None,
-    kube_namespace: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Namespace of Kubeflow Pipelines itself.")
-    ] = None,
-    kube_service: Annotated[str | None, typer.Option(metavar="NAME:PORT", help="Its service there.")] = None,
-    service_account: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Service account of the runs.")
-    ] = None,
-    patience_s: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="How long to go on when the server is away.")
-    ] = None,
+    name: NewName,
+    host: Host = None,
+    ui_host: UiHost = None,
+    namespace: Namespace = None,
+    ca_cert: CaCert = None,
+    proxy: Proxy = None,
+    token_env: TokenEnv = None,
+    token_file: TokenFile = None,
+    token_command: TokenCommand = None,
+    cookies_env: CookiesEnv = None,
+    cookies_file: CookiesFile = None,
+    cookies_command: CookiesCommand = None,
+    oidc_url: OidcUrl = None,
+    oidc_client_id: OidcClientId = None,
+    oidc_secret_env: OidcSecretEnv = None,
+    oidc_secret_file: OidcSecretFile = None,
+    oidc_scope: OidcScope = None,
+    oidc_audience: OidcAudience = None,
+    kube_context: KubeContext = None,
+    kube_namespace: KubeNamespace = None,
+    kube_service: KubeService = None,
+    service_account: ServiceAccount = None,
+    patience_s: PatienceS = None,
 ) -> None:
     r"""Write a context: where a server is, and where its credentials are.
 

@@ -23,48 +23,57 @@ def _names(incomplete: str) -> list[str]:
     return [name for name in names() if name.startswith(incomplete)]
 
 
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|FILE",
+        help="A compiled pipeline or component: its name, NAME@VERSION, or a YAML file.",
+        autocompletion=_names,
+        show_default=False,
+    ),
+]
+Params = Annotated[
+    Path | None,
+    typer.Option("--params", metavar="FILE", help="Parameters as YAML, one name: value a line."),
+]
+Param = Annotated[
+    list[str] | None,
+    typer.Option("-p", "--param", metavar="name=value", help="One parameter; it wins over --params."),
+]
+Experiment = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="The run's experiment, made if it is missing; else KF_PIPELINES_DEFAULT_EXPERIMENT_NAME, "
+        "or Default.",
+        show_default=False,
+    ),
+]
+RunName = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="The run's name; else the pipeline's with the time.", show_default=False
+    ),
+]
+PipelineVersion = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="The version's name; else as the file's name says, or by its content.",
+        show_default=False,
+    ),
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Follow the run until it ends.")]
+
+
 def submit_command(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME|FILE",
-            help="A compiled pipeline or component: its name, NAME@VERSION, or a YAML file.",
-            autocompletion=_names,
-            show_default=False,
-        ),
-    ],
-    params: Annotated[
-        Path | None,
-        typer.Option("--params", metavar="FILE", help="Parameters as YAML, one name: value a line."),
-    ] = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option("-p", "--param", metavar="name=value", help="One parameter; it wins over --params."),
-    ] = None,
-    experiment: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="The run's experiment, made if it is missing; else KF_PIPELINES_DEFAULT_EXPERIMENT_NAME, "
-            "or Default.",
-            show_default=False,
-        ),
-    ] = "",
-    run_name: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="The run's name; else the pipeline's with the time.", show_default=False
-        ),
-    ] = "",
-    pipeline_version: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="The version's name; else as the file's name says, or by its content.",
-            show_default=False,
-        ),
-    ] = "",
-    wait: Annotated[bool, typer.Option("--wait", help="Follow the run until it ends.")] = False,
+    target: Target,
+    params: Params = None,
+    param: Param = None,
+    experiment: Experiment = "",
+    run_name: RunName = "",
+    pipeline_version: PipelineVersion = "",
+    wait: Wait = False,
     context: ContextOption = "",
     host: HostOption = "",
     namespace: NamespaceOption = "",
