@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from kfp_lifecycle.scripts.app import app
 from tests.repositories import COMMAND, ROOT, run
 
-VERBS = ["compile", "docs", "catalog", "run", "promote", "rollback", "demo-data"]
+VERBS = ["compile", "docs", "catalog", "run", "submit", "schedule", "promote", "rollback", "demo-data"]
+PAIRS = [("new", "component"), ("images", "build"), ("runs", "list")]
 HEAVY = {"kfp", "polars", "pandas", "numpy", "sklearn", "mlflow", "matplotlib", "jinja2", "rich", "yaml"}
 
 
@@ -22,7 +23,7 @@ def test_help_lists_every_verb() -> None:
         assert verb in done.output
 
 
-@pytest.mark.parametrize("verb", [*((v,) for v in VERBS), ("new", "component")], ids="-".join)
+@pytest.mark.parametrize("verb", [*((v,) for v in VERBS), *PAIRS], ids="-".join)
 def test_help_of_a_verb_has_examples(verb: tuple[str, ...]) -> None:
     done = CliRunner().invoke(app, [*verb, "--help"])
     assert done.exit_code == 0
@@ -103,7 +104,7 @@ def completed(line: str) -> list[str]:
 def test_bash_completes_verbs_options_and_names() -> None:
     assert completed("kfp-lifecycle comp") == ["compile"]
     assert completed("kfp-lifecycle compile --ch") == ["--check"]
-    assert completed("kfp-lifecycle compile tra") == ["train", "training"]
+    assert completed("kfp-lifecycle compile tra") == ["train", "train-gpu", "training", "training-torch"]
     assert completed("kfp-lifecycle compile prepare feat") == ["featurize"]
     assert completed("kfp-lifecycle demo-data fl") == ["flights"]
 
