@@ -103,8 +103,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def test_every_answer_is_a_published_model_with_nothing_lost(server: KfpServer, client: Any) -> None:
-    server.state.plays[""] = plays.succeeds({"train": {"model": ["7"]}})
+def test_every_answer_is_a_published_model_with_nothing_lost(client: Any) -> None:
     call, v2 = lossless, kfp_server_api
     call(client, client.healthzs.healthz_service_get_healthz)
     experiment = call(
@@ -137,7 +136,11 @@ def test_every_answer_is_a_published_model_with_nothing_lost(server: KfpServer, 
     assert found.pipeline_spec == next(yaml.safe_load_all(TRAINING.read_text()))
     call(client, client.pipelines.pipeline_service_list_pipeline_versions, pipeline.pipeline_id)
 
-    reference = v2.V2beta1PipelineVersionReference(*ids)
+
+def test_so_is_that_of_runs_and_schedules(server: KfpServer, client: Any) -> None:
+    server.state.plays[""] = plays.succeeds({"train": {"model": ["7"]}})
+    call, v2, ids = lossless, kfp_server_api, uploaded(client)
+    experiment = client.create_experiment("churn")
     reference = v2.V2beta1PipelineVersionReference(pipeline_id=ids[0], pipeline_version_id=ids[1])
     config = v2.V2beta1RuntimeConfig(parameters=GIVEN)
     body = v2.V2beta1Run(
