@@ -6,12 +6,14 @@ taken up where it was: trials that had ended are not run again, trials that ran 
 
 import fcntl
 import hashlib
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -125,8 +127,15 @@ def _digest(rows: pl.DataFrame, *files: Path) -> str:
     found = hashlib.sha256(f"{library_version()} {sklearn.__version__}".encode())
     found.update(rows[ROW_HASH].to_numpy().tobytes())
     for file in files:
-        found.update(file.read_bytes())
+        found.update(_in_order(json.loads(file.read_bytes())).encode())
     return found.hexdigest()
+
+
+def _in_order(value: Any) -> str:
+    """JSON that is the same whatever the order of keys and entries: KFP shuffles a dict like ``derive``."""
+    if isinstance(value, dict):
+        return json.dumps({key: _in_order(value[key]) for key in sorted(value)})
+    return json.dumps(sorted(map(_in_order, value))) if isinstance(value, list) else json.dumps(value)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Searches on this machine: algorithms, limits, failures, and being killed."""
 
+import json
 import math
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -387,3 +389,13 @@ def test_what_is_no_memory(text: str) -> None:
 def test_this_machine_has_cores_and_memory() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
     assert free_memory() > 2**26
+
+
+def test_a_search_is_known_again_whatever_the_order_in_its_plan(tuner: Tuner, tmp_path: Path) -> None:
+    """KFP shuffles the keys of a dict parameter, and with them what featurize writes."""
+    first = tuner(TWO, max_trials=3)
+    plan = json.loads(tuner.inputs.plan.read_text())
+    shuffled = tmp_path / "plan.json"
+    shuffled.write_text(json.dumps({key: plan[key] for key in reversed(plan)}, indent=1))
+    again = Tuner(replace(tuner.inputs, plan=shuffled), tuner.folder)(TWO, max_trials=3)
+    assert again.trials == first.trials
