@@ -50,10 +50,36 @@ def test_training_in_containers_gives_what_it_gives_as_processes(workshop: Works
     if not os.getuid():
         owners = {path.stat().st_uid for path in (place / "inside/artifacts").rglob("*") if path.is_file()}
         assert owners == {65532}
-    assert sorted(p.name for p in place.iterdir()) == [
+    assert sorted(p.name for p in place.iterdir() if not p.name.startswith(".")) == [
         *("data", "inside", "mlartifacts", "mlflow-containers", "mlflow.db", "outside")
     ]
     assert docker("ps", "--all", "--quiet", "--filter", "name=training-") == ""
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "settings"),
+    [
+        ("training-torch", ("epochs=3",)),
+        ("tuning", ("max_trials=3", "folds=2", "experiment=tuning", "bootstrap_samples=100")),
+    ],
+)
+def test_the_other_pipelines_run_in_their_images(
+    workshop: Workshop, place: Path, pipeline: str, settings: tuple[str, ...]
+) -> None:
+    profile = workshop.root / "profiles/without-gpu.yaml"
+    image = "kfp-lifecycle/python-torch-cpu:0.1.0"
+    profile.write_text(f"images:\n  replace: {{kfp-lifecycle/python-torch: '{image}'}}\n")
+    out = workshop.root / "without-gpu"
+    workshop.run("compile", pipeline, "--profile", "without-gpu", "--out", str(out))
+    given = [option for setting in settings for option in ("-p", setting)]
+    params = workshop.root / f"pipelines/params/{pipeline}-churn.yaml"
+    done = run(
+        *("run", str(out / f"pipelines/{pipeline}/1.0.0.yaml"), "--params", str(params), *given),
+        *("--runner", "docker", "--output-dir", "inside"),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert metrics(place / "inside")["evaluate"]["roc_auc"] > 0.8
 
 
 def test_a_failing_step_fails_however_fast_it_is(workshop: Workshop, place: Path) -> None:
