@@ -98,7 +98,8 @@ class ModelDescription:
         input_columns: The source columns that it needs, in order.
         estimator: Dotted path of the estimator's class.
         parameters: By component (``prepare``, ``featurize``, ``train``) the parameters that it ran with.
-        metrics: Cross-validated metrics (``cv_roc_auc_mean``, …), as train's Metrics artifact has them.
+        metrics: Cross-validated metrics (``cv_roc_auc_mean``, …) as train's Metrics artifact has them, or of
+            a network those on held-out rows (``validation_roc_auc``, …).
         training_rows: Which rows it was trained on.
         library_version: The version of kfp-lifecycle that wrote it.
     """
@@ -241,7 +242,8 @@ def read_reference(path: str | Path) -> pl.DataFrame:
     """The model's sample of settled training rows.
 
     Beside the columns of the schema (without keys) it has the row hash, and the columns of a prediction with
-    :data:`OUT_OF_FOLD` before the name: what its fold predicted, null where no fold has judged the row.
+    :data:`OUT_OF_FOLD` before the name: what its fold predicted, null where no fold has judged the row. A
+    network's sample is of the rows that were held out from it, with its own predictions.
     """
     return pl.read_parquet(Path(path) / DATA / REFERENCE)
 

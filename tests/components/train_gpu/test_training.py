@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +33,7 @@ from kfp_lifecycle.components.shared.inference.files import NETWORK, ONNX
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, Split
 from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
 from kfp_lifecycle.components.shared.model_format import DATA, describe, load_predictor, read_reference
+from kfp_lifecycle.components.train_gpu.history import EpochRecord
 from kfp_lifecycle.components.train_gpu.options import NetworkOptions
 from kfp_lifecycle.components.train_gpu.result import Result
 from kfp_lifecycle.components.train_gpu.training import Inputs, _class_weights, train_network
@@ -287,6 +290,23 @@ def test_a_training_that_is_done_is_not_done_again(
     assert again.metrics["validation_loss"] == first.metrics["validation_loss"]
     history = MlflowClient().get_metric_history(again.run_id, "train_loss")
     assert sorted(entry.step for entry in history) == [1, 2, 3]
+
+
+def test_a_preempted_training_ends_as_one_never_stopped(inputs: Inputs, tmp_path: Path) -> None:
+    options = replace(QUICK, deterministic=True, checkpoint_uri=str(tmp_path / "checkpoints"))
+
+    def preempt(record: EpochRecord, best: bool) -> None:
+        if record.epoch == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as stopped:
+        train_network(inputs, tmp_path / "model", tmp_path / "report.html", options, [preempt])
+    assert stopped.value.code == 143
+    assert not (tmp_path / "model").exists()
+    assert _runs() == ["FAILED"]
+    resumed = _train(inputs, tmp_path, options)
+    never = _train(inputs, tmp_path / "never", replace(options, checkpoint_uri=""))
+    assert {**resumed.metrics, "rows_per_second": 0} == {**never.metrics, "rows_per_second": 0}
 
 
 # What is wrong is said, and nothing is left
