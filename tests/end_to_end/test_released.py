@@ -23,7 +23,13 @@ COMMON = {"source": "data/churn.csv", "target": "churn"}
 QUICK = {"folds": 0, "bootstrap_samples": 20, "estimator_parameters": '{"max_iter": 10}', "model_name": "m"}
 
 #: What each is given.
-PARAMETERS: Mapping[str, Mapping[str, Any]] = {"training": COMMON | QUICK, "prepare": COMMON}
+PARAMETERS: Mapping[str, Mapping[str, Any]] = {
+    "training": COMMON | QUICK,
+    "training-torch": COMMON
+    | {"epochs": 1, "reference_rows": 50, "bootstrap_samples": 20, "model_name": "m", "network": "mlp"},
+    "tuning": COMMON | QUICK | {"folds": 2, "max_trials": 2, "search_space": '{"max_depth": [2, 3]}'},
+    "prepare": COMMON,
+}
 
 
 def supported() -> Iterator[str]:
