@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from kfp_lifecycle.components.katib_tune.comparison import Rows, compare
+from kfp_lifecycle.components.katib_tune.katib_course import EXPERIMENT, SUGGESTION, TRIAL, Patience
 from kfp_lifecycle.components.katib_tune.step import katib_tune_step
 from kfp_lifecycle.components.shared.errors import (
     ClusterError,
@@ -28,7 +29,9 @@ from kfp_lifecycle.components.shared.inference.schema import TableSchema
 from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
 from kfp_lifecycle.components.train.training import TrainingOptions
 from tests.components import trained
+from tests.components.katib_tune.katib_controller import Katib, Outcome
 from tests.components.trained import Artifact
+from tests.kubernetes_api import KubernetesApi
 
 OUTPUTS = ("trials", "metrics", "report", "experiment_yaml")
 SPACE = {
@@ -322,3 +325,25 @@ def test_splits_that_do_not_belong_together(churn: Path, here: Path) -> None:
     replace(schema, columns=columns).save(other / "schema.json")
     with pytest.raises(SchemaError, match="train split has no column 'contract2'"):
         _step(other, here, max_trials=2)
+
+
+def test_the_same_step_searches_with_katib(churn: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the double of Katib: deeper trees are better there, and both models are compared here."""
+    sooner = (0.05, *Patience.__init__.__defaults__[1:])  # type: ignore[misc]
+    monkeypatch.setattr(Patience.__init__, "__defaults__", sooner)
+    labels = {"katib.kubeflow.org/metrics-collector-injection": "enabled"}
+    with KubernetesApi([EXPERIMENT, TRIAL, SUGGESTION], {"team": labels}) as api:
+        monkeypatch.setenv("KUBECONFIG", str(api.kube_config(here)))
+        Katib(api, lambda given: Outcome({"roc_auc": 0.7 + int(given.get("max_depth", 0)) / 100}))
+        ran = _step(churn, here, where="katib", max_trials=4, run_id="run-7")
+    best = json.loads(ran.outputs.best_parameters)
+    table = ran.trials.filter(pl.col("number") > 0)
+    assert best["max_depth"] == table["params.max_depth"].max()
+    assert ran.trials["value"][0] == 0.7
+    assert ran.metrics["cv_roc_auc"] == pytest.approx(0.7 + best["max_depth"] / 100)
+    sent = list(yaml.safe_load_all(ran.text("experiment_yaml")))
+    assert [body["metadata"]["namespace"] for body in sent] == ["team", "team"]
+    assert "s3://bucket/train" in ran.text("experiment_yaml")
+    assert f"mlflow_parent_run={ran.outputs.mlflow_run_id}" in ran.text("experiment_yaml")
+    assert "Katib" in ran.text("report")
+    assert not (here / "tuning.db").exists()
