@@ -171,19 +171,12 @@ def tune(
         problem = replace(problem, parent_run=run_id)
         client = MlflowClient()
         log_parameters(client, run_id, {"tune": _said(problem)})
-        began = time.monotonic()
-        run = client.get_run(run_id)
-        found = backend(lambda trial: _log_trial(client, run, problem, trial)).search(problem, _Said())
-        seconds = time.monotonic() - began
-        best = found.best(problem.objective)
-        assert best is not None  # a backend that finds none raises
-        metric = problem.objective.metric
-        log.info("%s; the best is trial %d, %s %.6g", found.reason, best.number, metric, best.value)
+        found, best, seconds = _searched(problem, backend, client)
         comparison = compare(
             rows,
             options.training,
             best.parameters,
-            metric,
+            problem.objective.metric,
             problem.objective.maximize,
             samples=options.bootstrap_samples,
             confidence=options.confidence,
@@ -204,6 +197,17 @@ def tune(
         _log_outcome(client, tuning)
     log.info("%s", tuning.conclusion)
     return tuning
+
+
+def _searched(problem: Problem, backend: MakeBackend, client: MlflowClient) -> tuple[Search, Trial, float]:
+    """The search, its best trial, and the seconds that it took."""
+    began, run = time.monotonic(), client.get_run(problem.parent_run)
+    found = backend(lambda trial: _log_trial(client, run, problem, trial)).search(problem, _Said())
+    best = found.best(problem.objective)
+    assert best is not None  # a backend that finds none raises
+    metric = problem.objective.metric
+    log.info("%s; the best is trial %d, %s %.6g", found.reason, best.number, metric, best.value)
+    return found, best, time.monotonic() - began
 
 
 def _check_rows(rows: Rows, schema: TableSchema) -> None:
