@@ -1,13 +1,14 @@
 """From the schema and the parameters to a plan that says what becomes of every column."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
 
 import polars as pl
 
 from kfp_lifecycle.components.featurize.options import Options
 from kfp_lifecycle.components.shared.errors import ExpressionError, ParameterError, SchemaError, did_you_mean
-from kfp_lifecycle.components.shared.inference.expressions import derived_column, running
+from kfp_lifecycle.components.shared.inference.expressions import derived_column, reads, running
 from kfp_lifecycle.components.shared.inference.plan import (
     CategoryPlan,
     ColumnPlan,
@@ -56,6 +57,7 @@ def build_plan(schema: TableSchema, options: Options, train: pl.LazyFrame) -> Pl
         SchemaError: A column's name reads as a pattern.
     """
     _check_patterns([*(column.name for column in schema.columns), *options.derive])
+    options = replace(options, derive=in_order(options.derive))
     derived = _derive(schema, options)
     kinds = {column.name: column.type for column in schema.features}
     kinds |= {name: column.kind for name, column in derived.items()}
@@ -93,6 +95,30 @@ def _check_patterns(names: Iterable[str]) -> None:
             )
 
 
+def in_order(derive: Mapping[str, str]) -> dict[str, str]:
+    """Derived columns such that each comes after those that it reads, and else by name.
+
+    Their own order says nothing: KFP keeps none in a parameter that is a dict, and gives another in each run.
+
+    Raises:
+        ExpressionError: Some read each other in a circle.
+    """
+    sorter = TopologicalSorter({name: reads(sql) & derive.keys() for name, sql in derive.items()})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        circle = " reads ".join(map(repr, error.args[1][::-1]))
+        raise ExpressionError(
+            f"Derived columns read each other: {circle}.", "Compute one of them from other columns."
+        ) from error
+    ordered: dict[str, str] = {}
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        ordered |= {name: derive[name] for name in sorted(ready)}
+        sorter.done(*ready)
+    return ordered
+
+
 def _derive(schema: TableSchema, options: Options) -> dict[str, Derived]:
     types = sql_types({column.name: column.type for column in schema.columns})
     derived = {}
@@ -103,13 +129,13 @@ def _derive(schema: TableSchema, options: Options) -> dict[str, Derived]:
                 "Give the derived column a new name.",
             )
         expression, kind = derived_column(name, sql, types)
-        reads = set(expression.meta.root_names())
-        if schema.target in reads:
+        read = set(expression.meta.root_names())
+        if schema.target in read:
             raise ExpressionError(
                 f"Derived column {name!r} reads the target {schema.target!r}, which a model has to predict.",
                 "Compute it from other columns.",
             )
-        derived[name] = Derived(sql, expression, kind, reads)
+        derived[name] = Derived(sql, expression, kind, read)
         types |= sql_types({name: kind})
     return derived
 

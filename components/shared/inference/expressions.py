@@ -57,6 +57,14 @@ def row_expression(sql: str, columns: Collection[str]) -> pl.Expr:
     return expression
 
 
+def reads(sql: str) -> set[str]:
+    """The names of the columns that an expression reads; none where it does not parse."""
+    try:
+        return set(pl.sql_expr(sql).meta.root_names())
+    except (*_POLARS_PROBLEMS, UnicodeError, TypeError):
+        return set()
+
+
 def derived_column(name: str, sql: str, types: Mapping[str, pl.DataType]) -> tuple[pl.Expr, str]:
     """The expression of a derived column and its type.
 
