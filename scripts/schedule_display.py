@@ -66,12 +66,12 @@ def outcome(applied: "Applied", options: str) -> str:
     from kfp_lifecycle.runner.cluster.schedule_plan import Action
 
     schedule = applied.schedule
-    if applied.replaced:
+    if Action.DISABLE in applied.actions:
+        text = "Paused."
+    elif applied.replaced:
         text = "Replaced; what the old one has started goes on."
     elif Action.CREATE in applied.actions:
         text = "Created."
-    elif applied.actions == (Action.DISABLE,):
-        text = "Paused."
     elif applied.actions:
         text = "Finished a change that was broken off."
     else:

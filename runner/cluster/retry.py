@@ -55,7 +55,7 @@ class Waiting:
         # Many that fail together must not come back together.
         wait = max(random.uniform(most / 2, most), least_s)
         if asked_s is not None:
-            wait = asked_s + random.uniform(0, min(1.0, asked_s / 10))
+            wait = max(wait, asked_s + random.uniform(0, min(1.0, asked_s / 10)))
         if now - self._first + wait > patience.seconds:
             return False
         patience.sleep(wait)

@@ -13,7 +13,7 @@ from kfp_lifecycle.runner.cluster.schedule_plan import Action, Mark, Seen, Step,
 from kfp_lifecycle.runner.cluster.schedules import (
     Schedule,
     delete,
-    last_runs,
+    has_run,
     list_schedules,
     read_schedule,
     server_clock,
@@ -204,7 +204,7 @@ class _Work:
         return found
 
     def _has_run(self, id: str) -> bool:  # noqa: A002
-        return bool(last_runs(self._server, [one for one in self._schedules if one.id == id]))
+        return has_run(self._server, next(one for one in self._schedules if one.id == id))
 
     def _has_passed(self, id: str) -> bool:  # noqa: A002
         found = next(one for one in self._schedules if one.id == id)
@@ -215,7 +215,9 @@ class _Work:
         """Waits until no time of the old one or the new one is near; whether it had to."""
         now = self.now()
         triggers = [one.trigger for one in schedules if one.enabled and one.trigger]
-        near = _near([*triggers, self._definition.trigger], schedules[-1].created, now)
+        if not self._definition.paused:
+            triggers.append(self._definition.trigger)
+        near = _near(triggers, schedules[-1].created, now)
         if near is None:
             return False
         self._wait((near + _QUIET - now).total_seconds(), near)

@@ -1,15 +1,20 @@
 """Schedules switched on, off, and deleted, by name."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kfp_lifecycle.runner.cluster.cron import ScheduleError
+from kfp_lifecycle.runner.cluster.schedule_plan import new_call
 from kfp_lifecycle.runner.cluster.schedules import (
     Schedule,
     delete,
     find_schedules,
+    has_run,
     last_runs,
+    list_schedules,
+    read_schedule,
     server_clock,
     switch,
 )
@@ -34,6 +39,8 @@ class Missed:
 def pause(server: "Server", name: str) -> bool:
     """Switches a schedule off; a run that goes on is left alone.
 
+    It stays off until it is resumed, whatever ``apply`` makes of it.
+
     Returns:
         False where it was off already.
 
@@ -41,10 +48,70 @@ def pause(server: "Server", name: str) -> bool:
         ScheduleError: There is none.
         ServerError: The server refuses, or does not answer.
     """
-    found = [one for one in find_schedules(server, name) if one.enabled]
-    for one in found:
+    found = find_schedules(server, name)
+    enabled = [one for one in found if one.enabled]
+    for one in enabled:
         switch(server, one, on=False)
-    return bool(found)
+    _keep_off(server, found)
+    return bool(enabled)
+
+
+def _keep_off(server: "Server", found: Sequence[Schedule]) -> None:
+    """Sees to it that the schedule is not taken for one whose setting-up was broken off.
+
+    That is what it looks like before its first run, and while a change of it is unfinished. A copy whose mark
+    says that it is to be off takes its place.
+    """
+    ours = [one for one in list_schedules(server, found[0].name) if one.mark]
+    if not ours:
+        return
+    newest = max(ours, key=lambda one: (one.mark.generation, one.id) if one.mark else (0, ""))
+    if newest.id not in {one.id for one in found} or newest.mark is None or not newest.mark.on:
+        return
+    if len(ours) == 1 and has_run(server, newest):
+        return
+    _copy_off(server, newest)
+    for one in ours:
+        delete(server, one)
+
+
+def _copy_off(server: "Server", schedule: Schedule) -> None:
+    """Makes the same recurring run again, off, with a mark that says so."""
+    import kfp_server_api
+
+    assert schedule.mark is not None
+    api = server.client.recurring_runs
+    old = server.call(
+        api.recurring_run_service_get_recurring_run,
+        schedule.id,
+        what=f"look at the schedule {schedule.name!r}",
+    )
+    mark = replace(schedule.mark, generation=schedule.mark.generation + 1, call=new_call(), on=False)
+    if old.trigger.periodic_schedule and not old.trigger.periodic_schedule.start_time:
+        old.trigger.periodic_schedule.start_time = schedule.created  # the beat stays the same
+    body = kfp_server_api.V2beta1RecurringRun(
+        display_name=old.display_name,
+        description=mark.describe((old.description or "").rpartition(" [")[0]),
+        pipeline_version_reference=old.pipeline_version_reference,
+        runtime_config=old.runtime_config,
+        service_account=old.service_account or None,
+        max_concurrency=old.max_concurrency,
+        trigger=old.trigger,
+        mode=kfp_server_api.RecurringRunMode.DISABLE,
+        no_catchup=old.no_catchup,
+        namespace=server.namespace or None,
+        experiment_id=old.experiment_id or None,
+    )
+
+    def look_up() -> Any:
+        found = list_schedules(server, schedule.name)
+        return next((one for one in found if one.mark and one.mark.call == mark.call), None)
+
+    server.create(
+        look_up,
+        lambda: read_schedule(api.recurring_run_service_create_recurring_run(body)),
+        what=f"pause the schedule {schedule.name!r}",
+    )
 
 
 def resume(server: "Server", name: str, catch_up: bool = False) -> bool:

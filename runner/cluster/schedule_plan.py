@@ -137,11 +137,9 @@ def next_step(seen: Sequence[Seen], wanted: Wanted) -> Step:
         if wanted.made:
             return _yield(older, wanted)
         return _create(wanted, ordered)
-    if newest.enabled:
-        if wanted.paused:
-            return Step(Action.DISABLE, newest)
-        return _clear(older) or Step(Action.DONE, newest)
-    if wanted.paused or not newest.mark.on:
+    if wanted.paused:
+        return _pause(ordered, wanted)
+    if newest.enabled or not newest.mark.on:
         return _clear(older) or Step(Action.DONE, newest)
     if newest.id != wanted.made:
         if not _unfinished(ordered, wanted):
@@ -150,6 +148,16 @@ def next_step(seen: Sequence[Seen], wanted: Wanted) -> Step:
             # Switched on now, it would run again what the one before has run since.
             return _create(wanted, ordered)
     return _clear(older) or Step(Action.ENABLE, newest)
+
+
+def _pause(ordered: list[Seen], wanted: Wanted) -> Step:
+    newest, older = ordered[-1], ordered[:-1]
+    if newest.enabled:
+        return Step(Action.DISABLE, newest)
+    if newest.mark.on and _unfinished(ordered, wanted):
+        # It would look as if it had never been on: one whose mark says so takes its place.
+        return _create(wanted, ordered)
+    return _clear(older) or Step(Action.DONE, newest)
 
 
 def _create(wanted: Wanted, ordered: list[Seen]) -> Step:

@@ -1,5 +1,6 @@
 """Schedules on a server: recurring runs, found by name, looked at, switched, deleted."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -179,6 +180,11 @@ def last_runs(server: "Server", schedules: Sequence[Schedule], most: int = 400) 
         if len(found) == len(wanted):
             break
     return found
+
+
+def has_run(server: "Server", schedule: Schedule) -> bool:
+    """Whether a schedule has ever started a run, however many others there have been since."""
+    return bool(last_runs(server, [schedule], most=sys.maxsize))
 
 
 def _newest_runs(server: "Server", since: datetime, most: int) -> Iterator[Any]:

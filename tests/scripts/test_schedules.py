@@ -196,11 +196,21 @@ def test_a_change_that_broke_off_is_shown_and_not_resumed(double: KfpServer, cal
     double.faults.answer(400, "DELETE ")
     assert call(*DAILY, "-p", "text=other").exit_code == 1
     assert "small: a change was broken off" in call("schedules", "list").stdout
-    assert call("schedules", "pause", "small").exit_code == 0
+    with double.state.lock:
+        for item in double.state.recurring.values():
+            item["status"] = "DISABLED"
     done = call("schedules", "resume", "small")
     assert "2 recurring runs 'small', none of them on" in done.stderr
     double.faults.clear()
     assert call("schedules", "delete", "small").stdout.count("Deleted small") == 2
+
+
+def test_paused_at_once_stays_paused_when_scheduled_again(double: KfpServer, call: Call) -> None:
+    assert call(*DAILY).exit_code == 0
+    assert call("schedules", "pause", "small").stdout == "Paused small.\n"
+    again = call(*DAILY).stdout
+    assert "It is so already. It is paused: kfp-lifecycle schedules resume" in again
+    assert [item["status"] for item in double.state.recurring.values()] == ["DISABLED"]
 
 
 def test_what_others_made_is_listed_with_what_it_means(double: KfpServer, call: Call) -> None:

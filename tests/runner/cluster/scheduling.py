@@ -38,7 +38,9 @@ def add_version(double: KfpServer, name: str = "1.0.0", namespace: str = "") -> 
     """A version of the pipeline ``training`` on the double: ids of the pipeline and of the version."""
     with double.state.lock:
         found = [p for p in double.state.pipelines.values() if p["name"] == "training"]
-        pipeline = found[0] if found else double.state.add_pipeline({"name": "training", "namespace": namespace})
+        pipeline = (
+            found[0] if found else double.state.add_pipeline({"name": "training", "namespace": namespace})
+        )
         body = {"pipeline_id": pipeline["pipeline_id"], "name": name, "pipeline_spec": SPEC}
         return pipeline["pipeline_id"], double.state.add_version(body)["pipeline_version_id"]
 

@@ -267,6 +267,14 @@ def test_retry_after_is_kept(double: KfpServer, status: int) -> None:
     assert len(clock.waits) == 2
 
 
+def test_a_server_that_asks_for_no_wait_is_not_stormed(double: KfpServer) -> None:
+    clock = Clock()
+    double.faults.answer(503, retry_after="0", times=-1)
+    with pytest.raises(UnreachableError):
+        to(double, clock.patience(100))
+    assert len(clock.waits) < 25
+
+
 @pytest.mark.parametrize("text", ["", "soon", "-1", "Sun, 99 Nov"])
 def test_a_retry_after_that_says_nothing(text: str) -> None:
     assert wait_seconds(text) is None

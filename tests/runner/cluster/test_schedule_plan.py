@@ -47,6 +47,10 @@ def _act(step: Step) -> tuple[str, str]:
         # Paused when it was asked for, or when it was replaced.
         ([_seen(1, "a", False, on=False)], _wanted("a"), ("done", "1a")),
         ([_seen(1, "a", True)], _wanted("a", paused=True), ("disable", "1a")),
+        # … and before its first run, when only a mark can say so.
+        ([_seen(1, "a", False)], _wanted("a", paused=True), ("create", "")),
+        ([_seen(1, "a", False)], _wanted("a", paused=True, ran=True), ("done", "1a")),
+        ([_seen(1, "a", False), _seen(2, "a", False, on=False)], _wanted("a", paused=True), ("delete", "1a")),
         ([_seen(1, "a", False, on=False), _seen(2, "b", False, on=False)], _wanted("b"), ("delete", "1a")),
         # What is left of others goes before what still fires.
         (

@@ -13,6 +13,7 @@ import pytest
 from kfp_lifecycle.runner.cluster.cron import ScheduleError, parse_cron
 from kfp_lifecycle.runner.cluster.errors import ServerError
 from kfp_lifecycle.runner.cluster.schedule_apply import Applied, Definition, apply
+from kfp_lifecycle.runner.cluster.schedule_control import pause, resume
 from kfp_lifecycle.runner.cluster.schedule_plan import Action, Mark
 from kfp_lifecycle.runner.cluster.schedules import (
     delete,
@@ -120,6 +121,74 @@ def test_asked_for_as_paused(double: KfpServer, ids: tuple[str, str]) -> None:
     assert switch(to(double), find_schedules(to(double), "nightly")[0], on=True)
     assert _apply(double, daily(ids)).actions == ()
     assert _apply(double, daily(ids, paused=True)).actions == (OFF,)
+    assert enabled(double) == []
+
+
+def test_paused_before_its_first_run_stays_paused(double: KfpServer, ids: tuple[str, str]) -> None:
+    server = to(double)
+    made = _apply(double, daily(ids, trigger=Trigger(None, 6 * 3600))).schedule
+    before = made.next_times(now())
+    assert pause(server, "nightly")
+    assert not pause(server, "nightly")
+    (kept,) = list_schedules(server)
+    assert not kept.enabled
+    assert (kept.parameters, kept.max_concurrency, kept.version_id) == (
+        made.parameters, made.max_concurrency, made.version_id,
+    )  # fmt: skip
+    assert kept.next_times(now()) == before
+    assert _apply(double, daily(ids, trigger=Trigger(None, 6 * 3600))).actions == ()
+    assert _apply(double, daily(ids)).actions == (MAKE, GONE)
+    assert enabled(double) == []
+    assert resume(server, "nightly")
+    assert _apply(double, daily(ids)).actions == ()
+    assert len(enabled(double)) == 1
+
+
+def test_asked_for_as_paused_before_its_first_run(double: KfpServer, ids: tuple[str, str]) -> None:
+    _apply(double, daily(ids))
+    assert _apply(double, daily(ids, paused=True)).actions == (OFF, MAKE, GONE)
+    assert _apply(double, daily(ids)).actions == ()
+    assert enabled(double) == []
+
+
+@pytest.mark.parametrize("fault", ["drop_before", "drop_after"])
+@pytest.mark.parametrize("match", [":disable", "POST /apis/v2beta1/recurringruns", "DELETE", "GET"])
+def test_pausing_over_a_bad_line(double: KfpServer, ids: tuple[str, str], match: str, fault: str) -> None:
+    _apply(double, daily(ids))
+    getattr(double.faults, fault)(match)
+    assert pause(to(double), "nightly")
+    (kept,) = list_schedules(to(double))
+    assert not kept.enabled
+    assert _apply(double, daily(ids)).actions == ()
+
+
+@pytest.mark.parametrize("name", ["nightly", "newest", "older"])
+def test_a_change_that_broke_off_is_paused(double: KfpServer, ids: tuple[str, str], name: str) -> None:
+    older = _apply(double, daily(ids)).schedule
+    double.faults.answer(403, "DELETE")
+    with pytest.raises(ServerError):
+        _apply(double, daily(ids, cron="0 0 4 * * *"))
+    newest = next(one for one in list_schedules(to(double)) if one.id != older.id)
+    named = {"newest": newest.id, "older": older.id}.get(name, name)
+    assert pause(to(double), named) is (name != "newest")
+    if name == "nightly":
+        assert _apply(double, daily(ids, cron="0 0 4 * * *")).actions == ()
+        assert enabled(double) == []
+
+
+def test_a_busy_server_does_not_hide_that_it_has_run(double: KfpServer, ids: tuple[str, str]) -> None:
+    made = _apply(double, daily(ids)).schedule
+    double.state.fire(made.id)
+    for _ in range(450):
+        double.state.add_run(
+            {
+                "display_name": "another",
+                "pipeline_version_reference": {"pipeline_id": ids[0], "pipeline_version_id": ids[1]},
+                "runtime_config": {"parameters": {"source": "a"}},
+            }
+        )
+    assert switch(to(double), made, on=False)
+    assert _apply(double, daily(ids)).actions == ()
     assert enabled(double) == []
 
 
