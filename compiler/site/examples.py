@@ -46,7 +46,7 @@ def examples(item: Item, version: Version, own: bool, target: str) -> list[Examp
         item: The component or pipeline.
         version: Which of its versions.
         own: Whether it is in the reader's repository, or else downloaded from the page.
-        target: What ``kfp-lifecycle run`` knows it as.
+        target: What ``kfp-lifecycle run`` and ``submit`` know it as.
     """
     # KFP itself gives what is of another type, such as a task's final status.
     given = [i for i in version.entry["inputs"] if i["required"] and (i["kind"] == "artifact" or _known(i))]
@@ -64,8 +64,9 @@ def examples(item: Item, version: Version, own: bool, target: str) -> list[Examp
         imports = f"from kfp import dsl\nfrom {item.module} import {item.function}{renamed}\n"
         found.append(Example("From Python", imports + use))
     if all(i["kind"] == "parameter" for i in given):
-        found.append(Example("On this machine", _run(item, version, target, names)))
-        found.append(Example("On a cluster", _submit(file, names)))
+        found.append(Example("On this machine", _verb("run", item, version, target, names)))
+        found.append(Example("On a cluster", _verb("submit", item, version, target, names)))
+        found.append(Example("On a cluster, with kfp", _client(file, names)))
     return found
 
 
@@ -102,15 +103,13 @@ def _call(start: str, arguments: Sequence[str], end: str, indent: str = "") -> s
     )
 
 
-def _run(item: Item, version: Version, target: str, names: Sequence[str]) -> str:
+def _verb(verb: str, item: Item, version: Version, target: str, names: Sequence[str]) -> str:
     named = target if version is item.current else f"{target}@{version.number}"
-    return (
-        " ".join(["kfp-lifecycle run", named, *(f"-p {shlex.quote(f'{n}={n.upper()}')}" for n in names)])
-        + "\n"
-    )
+    given = (f"-p {shlex.quote(f'{name}={name.upper()}')}" for name in names)
+    return " ".join([f"kfp-lifecycle {verb}", named, *given]) + "\n"
 
 
-def _submit(file: str, names: Sequence[str]) -> str:
+def _client(file: str, names: Sequence[str]) -> str:
     arguments = "".join(f"        {json.dumps(name)}: {json.dumps(name.upper())},\n" for name in names)
     given = f"    arguments={{\n{arguments}    }},\n" if names else ""
     return (

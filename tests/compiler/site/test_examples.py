@@ -28,15 +28,16 @@ def test_the_python_of_ours_makes_a_pipeline(item: Item, monkeypatch: pytest.Mon
         made = names["my_pipeline"].pipeline_spec  # type: ignore[attr-defined]
         assert list(made.root.dag.tasks) == [item.name]
     if "On a cluster" in found:
-        compile(found["On a cluster"], "example", "exec")
+        compile(found["On a cluster, with kfp"], "example", "exec")
 
 
 def test_what_only_takes_parameters_is_run_and_submitted_by_itself() -> None:
     ours = {item.name: of(item) for item in OURS}
-    words = shlex.split(ours["training"]["On this machine"])
-    assert words[:3] == ["kfp-lifecycle", "run", "training"]
-    assert "source=SOURCE" in words
-    assert '"source": "SOURCE"' in ours["training"]["On a cluster"]
+    for title, verb in (("On this machine", "run"), ("On a cluster", "submit")):
+        words = shlex.split(ours["training"][title])
+        assert words[:3] == ["kfp-lifecycle", verb, "training"]
+        assert "source=SOURCE" in words
+    assert '"source": "SOURCE"' in ours["training"]["On a cluster, with kfp"]
     assert "On this machine" not in ours["evaluate"]
 
 
