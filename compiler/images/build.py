@@ -56,7 +56,7 @@ def build(
         command += ["--build-arg", f"{key}={value}"]
     command += ["--target", target] if target else ["--tag", images.references[name]]
     _bring_wheels(images, name)
-    with _pip_secrets() as secrets:
+    with pip_secrets() as secrets:
         engine.run([*command, *secrets, *extra, str(images.root)], f"build {name}", output)
 
 
@@ -125,7 +125,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 @contextmanager
-def _pip_secrets() -> Iterator[list[str]]:
+def pip_secrets() -> Iterator[list[str]]:
     """Options that pass this machine's pip configuration and certificates to a build."""
     with tempfile.TemporaryDirectory() as folder:
         configuration = Path(folder) / "pip.conf"

@@ -16,7 +16,7 @@ from pathlib import Path
 import requests
 from measure import ROOT, publish, table
 
-from kfp_lifecycle.compiler.images.build import _pip_secrets, build
+from kfp_lifecycle.compiler.images.build import pip_secrets, build
 from kfp_lifecycle.compiler.images.definitions import ImageSet, find_images
 from kfp_lifecycle.compiler.images.engine import Engine, find_engine
 from kfp_lifecycle.compiler.repository import find_repository
@@ -75,7 +75,7 @@ def _after_a_change(images: ImageSet, name: str, engine: Engine) -> float:
 
 def _usual(images: ImageSet, name: str, engine: Engine) -> str:
     reference = f"usual-{name}:1"
-    with tempfile.TemporaryDirectory() as place, _pip_secrets() as secrets:
+    with tempfile.TemporaryDirectory() as place, pip_secrets() as secrets:
         folder = Path(place)
         (folder / "requirements.txt").write_text((images.folder(name) / "requirements.txt").read_text())
         wheels = list((images.folder(name) / "wheels").glob("*.whl"))
@@ -107,7 +107,7 @@ def _starts(images: ImageSet, engine: Engine) -> list[list[str]]:
     core = images.references["core"]
     say = ["python3", "-c", "print('user code')"]
     ours = [_seconds(lambda: engine.run(["run", "--rm", core, *say], "run")) for _ in range(5)]
-    with _pip_secrets() as secrets:
+    with pip_secrets() as secrets:
         sources = dict(part.split(",src=") for part in secrets[1::2])
         mounts = ["--volume", f"{sources['id=pipconf']}:/etc/pip.conf:ro"]
         if "id=ca" in sources:
