@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from kfp_lifecycle.scripts.target import Param, Params, Target
+
 
 class Runner(StrEnum):
     """What a step runs in."""
@@ -16,30 +18,10 @@ class Runner(StrEnum):
     PODMAN = "podman"
 
 
-def _names(incomplete: str) -> list[str]:
-    from kfp_lifecycle.runner.resolve import names
-
-    return [name for name in names() if name.startswith(incomplete)]
-
-
 def run_command(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME|FILE",
-            help="A compiled pipeline or component: its name, NAME@VERSION, or a YAML file.",
-            autocompletion=_names,
-            show_default=False,
-        ),
-    ],
-    params: Annotated[
-        Path | None,
-        typer.Option("--params", metavar="FILE", help="Parameters as YAML, one name: value a line."),
-    ] = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option("-p", "--param", metavar="name=value", help="One parameter; it wins over --params."),
-    ] = None,
+    target: Target,
+    params: Params = None,
+    param: Param = None,
     runner: Annotated[
         Runner,
         typer.Option("--runner", help="Each step a process, or a container of the image that it ships in."),

@@ -1,6 +1,5 @@
 """``kfp-lifecycle schedule``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,17 +11,14 @@ from kfp_lifecycle.scripts.connection import (
     NamespaceOption,
     connected,
 )
+from kfp_lifecycle.scripts.target import Experiment, Param, Params, PipelineVersion, Target
 
 if TYPE_CHECKING:
     from kfp_lifecycle.runner.cluster.connect import Server
     from kfp_lifecycle.runner.cluster.schedule_apply import Definition
     from kfp_lifecycle.runner.cluster.trigger import Trigger
-
-
-def _names(incomplete: str) -> list[str]:
-    from kfp_lifecycle.runner.resolve import names
-
-    return [name for name in names() if name.startswith(incomplete)]
+    from kfp_lifecycle.runner.cluster.versions import Version
+    from kfp_lifecycle.runner.load import RunnableFile
 
 
 ZoneOption = Annotated[
@@ -37,78 +33,61 @@ ZoneOption = Annotated[
 ]
 
 
+Cron = Annotated[
+    str,
+    typer.Option(
+        metavar="FIELDS",
+        help="When: second, minute, hour, day of the month, month, day of the week; by the server's "
+        "clock, in UTC.",
+        show_default=False,
+    ),
+]
+Every = Annotated[
+    str, typer.Option(metavar="TIME", help="Or how often: 30s, 90m, 6h, 1d, 1h30m.", show_default=False)
+]
+Start = Annotated[
+    str,
+    typer.Option(
+        metavar="TIME",
+        help="Not before this time, such as 2026-12-01T02:00 by your clock.",
+        show_default=False,
+    ),
+]
+End = Annotated[str, typer.Option(metavar="TIME", help="Not after this time.", show_default=False)]
+Catchup = Annotated[
+    bool,
+    typer.Option("--catchup/--no-catchup", help="Run each time that was missed, or the last one only."),
+]
+MaxConcurrency = Annotated[
+    int, typer.Option(metavar="N", help="How many of its runs may go on at once, 1 to 10.")
+]
+Name = Annotated[
+    str, typer.Option(metavar="NAME", help="The schedule's name; else the pipeline's.", show_default=False)
+]
+PipelineRoot = Annotated[
+    str,
+    typer.Option(metavar="URI", help="Where its runs write; else the server's default.", show_default=False),
+]
+Paused = Annotated[bool, typer.Option("--paused", help="Set it up, but do not let it fire.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show when it would fire.")]
+
+
 def schedule_command(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME|FILE",
-            help="A compiled pipeline or component: its name, NAME@VERSION, or a YAML file.",
-            autocompletion=_names,
-            show_default=False,
-        ),
-    ],
-    cron: Annotated[
-        str,
-        typer.Option(
-            metavar="FIELDS",
-            help="When: second, minute, hour, day of the month, month, day of the week; by the server's "
-            "clock, in UTC.",
-            show_default=False,
-        ),
-    ] = "",
-    every: Annotated[
-        str, typer.Option(metavar="TIME", help="Or how often: 30s, 90m, 6h, 1d, 1h30m.", show_default=False)
-    ] = "",
-    start: Annotated[
-        str,
-        typer.Option(
-            metavar="TIME",
-            help="Not before this time, such as 2026-12-01T02:00 by your clock.",
-            show_default=False,
-        ),
-    ] = "",
-    end: Annotated[str, typer.Option(metavar="TIME", help="Not after this time.", show_default=False)] = "",
-    catchup: Annotated[
-        bool,
-        typer.Option("--catchup/--no-catchup", help="Run each time that was missed, or the last one only."),
-    ] = True,
-    max_concurrency: Annotated[
-        int, typer.Option(metavar="N", help="How many of its runs may go on at once, 1 to 10.")
-    ] = 1,
-    params: Annotated[
-        Path | None,
-        typer.Option("--params", metavar="FILE", help="Parameters as YAML, one name: value a line."),
-    ] = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option("-p", "--param", metavar="name=value", help="One parameter; it wins over --params."),
-    ] = None,
-    name: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="The schedule's name; else the pipeline's.", show_default=False),
-    ] = "",
-    experiment: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="Experiment of its runs, made if it is missing.", show_default=False
-        ),
-    ] = "",
-    pipeline_version: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="The version's name; else as the file's name says, or by its content.",
-            show_default=False,
-        ),
-    ] = "",
-    pipeline_root: Annotated[
-        str,
-        typer.Option(
-            metavar="URI", help="Where its runs write; else the server's default.", show_default=False
-        ),
-    ] = "",
-    paused: Annotated[bool, typer.Option("--paused", help="Set it up, but do not let it fire.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show when it would fire.")] = False,
+    target: Target,
+    cron: Cron = "",
+    every: Every = "",
+    start: Start = "",
+    end: End = "",
+    catchup: Catchup = True,
+    max_concurrency: MaxConcurrency = 1,
+    params: Params = None,
+    param: Param = None,
+    name: Name = "",
+    experiment: Experiment = "",
+    pipeline_version: PipelineVersion = "",
+    pipeline_root: PipelineRoot = "",
+    paused: Paused = False,
+    dry_run: DryRun = False,
     server_zone: ZoneOption = "",
     context: ContextOption = "",
     host: HostOption = "",
@@ -128,32 +107,21 @@ def schedule_command(
         kfp-lifecycle schedule training --every 6h --no-catchup --name churn-often -p source=gs://b/churn.csv
         kfp-lifecycle schedule training@1.0.0 --cron "0 30 6 * * mon-fri" --end 2027-06-30 --dry-run
     """
-    from kfp_lifecycle.runner.cluster.schedule_apply import check_definition
-    from kfp_lifecycle.runner.cluster.submit import check_file, check_parameters
-    from kfp_lifecycle.runner.load import load
-    from kfp_lifecycle.runner.parameters import read_parameters
-    from kfp_lifecycle.runner.resolve import find
+    from kfp_lifecycle.runner.cluster.experiments import ensure_experiment, experiment_name
+    from kfp_lifecycle.runner.cluster.schedule_apply import Definition, check_definition
+    from kfp_lifecycle.scripts.target import read_target
 
     trigger = _trigger(cron, every, start, end, catchup, server_zone)
-    file = load(find(target))
-    check_file(file)
-    parameters = read_parameters(file, params, param or [])
-    check_parameters(parameters)
+    file, parameters = read_target(target, params, param)
     check_definition(name or file.name, max_concurrency)
     server = connected(context, host, namespace, ca_cert)
     _show_times(server, name or file.name, trigger)
     if dry_run:
         return
-    from kfp_lifecycle.runner.cluster.experiments import ensure_experiment, experiment_name
-    from kfp_lifecycle.runner.cluster.schedule_apply import Definition
-    from kfp_lifecycle.runner.cluster.versions import ensure_version
-
-    version = ensure_version(server, file, pipeline_version)
-    title = f"{version.pipeline} {version.name}"
-    typer.echo(f"Uploaded {title}." if version.uploaded else f"The server has {title} already.", err=True)
+    version = _upload(server, file, pipeline_version)
     definition = Definition(
         name=name or file.name,
-        pipeline=title,
+        pipeline=f"{version.pipeline} {version.name}",
         pipeline_id=version.pipeline_id,
         version_id=version.version_id,
         trigger=trigger,
@@ -192,6 +160,15 @@ def _show_times(server: "Server", name: str, trigger: "Trigger") -> None:
     trigger.check(clock.now)
     for line in time_lines(name, trigger, clock, new=not list_schedules(server, name)):
         typer.echo(line)
+
+
+def _upload(server: "Server", file: "RunnableFile", name: str) -> "Version":
+    from kfp_lifecycle.runner.cluster.versions import ensure_version
+
+    version = ensure_version(server, file, name)
+    title = f"{version.pipeline} {version.name}"
+    typer.echo(f"Uploaded {title}." if version.uploaded else f"The server has {title} already.", err=True)
+    return version
 
 
 def _apply(server: "Server", definition: "Definition") -> None:

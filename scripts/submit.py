@@ -1,6 +1,5 @@
 """``kfp-lifecycle submit``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,55 +11,16 @@ from kfp_lifecycle.scripts.connection import (
     NamespaceOption,
     connected,
 )
+from kfp_lifecycle.scripts.target import Experiment, Param, Params, PipelineVersion, Target
 
 if TYPE_CHECKING:
     from kfp_lifecycle.runner.cluster.submit import Submission
 
 
-def _names(incomplete: str) -> list[str]:
-    from kfp_lifecycle.runner.resolve import names
-
-    return [name for name in names() if name.startswith(incomplete)]
-
-
-Target = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME|FILE",
-        help="A compiled pipeline or component: its name, NAME@VERSION, or a YAML file.",
-        autocompletion=_names,
-        show_default=False,
-    ),
-]
-Params = Annotated[
-    Path | None,
-    typer.Option("--params", metavar="FILE", help="Parameters as YAML, one name: value a line."),
-]
-Param = Annotated[
-    list[str] | None,
-    typer.Option("-p", "--param", metavar="name=value", help="One parameter; it wins over --params."),
-]
-Experiment = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="The run's experiment, made if it is missing; else KF_PIPELINES_DEFAULT_EXPERIMENT_NAME, "
-        "or Default.",
-        show_default=False,
-    ),
-]
 RunName = Annotated[
     str,
     typer.Option(
         metavar="NAME", help="The run's name; else the pipeline's with the time.", show_default=False
-    ),
-]
-PipelineVersion = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="The version's name; else as the file's name says, or by its content.",
-        show_default=False,
     ),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Follow the run until it ends.")]
@@ -95,17 +55,11 @@ def submit_command(
         kfp-lifecycle submit build/my.yaml --host https://kubeflow.example.com/pipeline -n team-a
     """
     from kfp_lifecycle.runner.cluster.experiments import experiment_name
-    from kfp_lifecycle.runner.cluster.submit import check_file, check_parameters, submit
-    from kfp_lifecycle.runner.load import load
-    from kfp_lifecycle.runner.parameters import read_parameters
-    from kfp_lifecycle.runner.resolve import find
+    from kfp_lifecycle.runner.cluster.submit import submit
+    from kfp_lifecycle.scripts.target import read_target
     from kfp_lifecycle.scripts.watch import follow
 
-    file = load(find(target))
-    for note in check_file(file):
-        typer.secho(note, fg=typer.colors.YELLOW, err=True)
-    parameters = read_parameters(file, params, param or [])
-    check_parameters(parameters)
+    file, parameters = read_target(target, params, param)
     server = connected(context, host, namespace, ca_cert)
     try:
         done = submit(
