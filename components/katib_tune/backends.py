@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from kfp_lifecycle.components.katib_tune.backend import Backend, Problem, Trial, TrialData
+from kfp_lifecycle.components.katib_tune.backend import TRAINERS, Backend, Problem, Trial, TrialData
 from kfp_lifecycle.components.katib_tune.limits import parse_memory
 from kfp_lifecycle.components.shared.errors import ParameterError, TuningError
 from kfp_lifecycle.components.shared.parameters import one_of
@@ -30,6 +30,7 @@ class Places:
         service_account: Service account of trials; empty is the namespace's default.
         keep_experiment: Whether the Experiment stays on the cluster when the search has ended.
         run_id: The KFP run that it is for.
+        trainer: The component that trials run.
     """
 
     where: str = "auto"
@@ -40,9 +41,11 @@ class Places:
     service_account: str = ""
     keep_experiment: bool = False
     run_id: str = ""
+    trainer: str = "train"
 
     def __post_init__(self) -> None:
         one_of(self.where, WHERE, "where")
+        one_of(self.trainer, TRAINERS, "trainer")
 
     @property
     def on_cluster(self) -> bool:
@@ -67,13 +70,13 @@ def make_backend(places: Places, told: Callable[[Trial], str]) -> Backend:
         if not places.trial_image:
             raise ParameterError(
                 "Parameter 'trial_image' is empty, and Katib's trials need an image.",
-                "Give the image of the train component.",
+                f"Give the image of the component {places.trainer}.",
             )
         from kfp_lifecycle.components.katib_tune.katib import KatibSearch
         from kfp_lifecycle.components.katib_tune.trial_job import TrialPod
         from kfp_lifecycle.components.shared.cluster import connect
 
-        pod = TrialPod.of_profile(places.trial_image, "train", places.service_account)
+        pod = TrialPod.of_profile(places.trial_image, places.trainer, places.service_account)
         return KatibSearch(connect(places.namespace), pod, places.run_id, places.keep_experiment, told)
     from kfp_lifecycle.components.katib_tune.optuna_search import LocalSearch
 

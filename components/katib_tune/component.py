@@ -20,6 +20,7 @@ def katib_tune(
     report: dsl.Output[dsl.HTML],
     experiment_yaml: dsl.Output[dsl.Artifact],
     search_space: str,
+    trainer: str = "train",
     objective: str = "auto",
     goal: str = "",
     additional_metrics: list[str] = [],
@@ -48,12 +49,12 @@ def katib_tune(
     bootstrap_samples: int = 1000,
     seed: int = 42,
 ) -> NamedTuple("Outputs", [("best_parameters", str), ("helped", bool), ("mlflow_run_id", str)]):
-    """Searches an estimator's hyperparameters: with Katib on the cluster, with Optuna on a laptop.
+    """Searches hyperparameters of train or train-gpu: with Katib on the cluster, with Optuna on a laptop.
 
-    Trial 0 is the parameters as they are given; the others are chosen by the algorithm, and each is judged
-    by cross-validation in the same folds. Default and best are then fitted on all training rows and compared
-    on the test rows, with an interval that says whether tuning helped. A step that is run again goes on with
-    the search that was interrupted.
+    Trial 0 is the parameters as they are given; the others are chosen by the algorithm. Each is judged by
+    cross-validation in the same folds, or a network on the same held-out rows. Default and best are then
+    fitted on all training rows and compared on the test rows, with an interval that says whether tuning
+    helped. A step that is run again goes on with the search that was interrupted.
 
     Args:
         train: The training split from prepare.
@@ -67,30 +68,34 @@ def katib_tune(
         search_space: By parameter its values, as JSON or YAML, such as
             {"max_depth": {"type": "int", "min": 2, "max": 8}}; or a whole search with them under parameters,
             whose own settings then hold instead of the parameters here.
+        trainer: Component that trials run, and that the best parameters are for: train (an estimator), or
+            train-gpu (a network). The step and the trials of train-gpu need an image with PyTorch.
         objective: Metric that is searched for its best value; auto is roc_auc for binary, roc_auc_ovr for
-            multiclass and rmse for regression.
+            multiclass and rmse for regression. With train-gpu validation_loss, or validation_ before each of
+            these; the epoch that is best by it counts.
         goal: A value of the objective at which the search ends; empty searches on.
         additional_metrics: Other metrics that Katib is to collect.
         algorithm: random, grid, tpe, bayesianoptimization (gp), cmaes or hyperband.
         algorithm_settings: Its own settings as one JSON object, by Katib's names, such as {"eta": 3}.
-        early_stopping: median ends a trial that is worse, after two folds or more, than half of those before
-            were there; none lets each trial end by itself.
-        max_trials: Trials in all.
+        early_stopping: median ends a trial that is worse, after two folds (or epochs) or more, than half of
+            those before were there; none lets each trial end by itself.
+        max_trials: Trials in all, trial 0 among them.
         parallel_trials: Trials at a time. On a laptop each is one process with one thread, and there are no
             more than cores.
         max_failed_trials: How many trials may fail before the search does.
         time_budget: Seconds after which no trial goes on; 0 is no end.
         estimator: Dotted path of the estimator's class, such as sklearn.ensemble.RandomForestClassifier;
-            auto is HistGradientBoosting for the task.
-        estimator_parameters: Parameters that every trial has, as one JSON object. One that is searched has
-            its value in trial 0 from here.
+            auto is HistGradientBoosting for the task. Of train alone.
+        estimator_parameters: Parameters that every trial has, as one JSON object: of the estimator, or of
+            train-gpu, such as {"network": "mlp", "epochs": 20}. One that is searched has its value in trial 0
+            from here.
         class_weight: none, balanced, or a JSON object of class to weight.
-        folds: Number of cross-validation folds, 2 or more.
+        folds: Number of cross-validation folds, 2 or more. Of train alone.
         where: katib, local, or auto: Katib in a pod of a cluster, and Optuna elsewhere.
         storage: SQLite file that a local search is kept in, and taken up from after a crash.
         memory_limit: Memory of all trials of a local search together, such as 4Gi; a trial that outgrows its
             part has failed. Empty is most of what is free.
-        trial_image: Image of Katib's trials: the train component's. Needed with Katib alone.
+        trial_image: Image of Katib's trials: the trainer's. Needed with Katib alone.
         namespace: Namespace of Katib's Experiment; empty is the pod's own.
         service_account: Service account of Katib's trials; empty is the namespace's default.
         keep_experiment: Whether the Experiment and its trials stay when the search has ended.
@@ -99,10 +104,10 @@ def katib_tune(
         run_name: Name of the MLflow run, which holds a nested run for each trial.
         confidence: Coverage of the comparison's intervals, between 0 and 1.
         bootstrap_samples: Number of bootstrap samples of the comparison.
-        seed: Seed of the algorithm, the folds and the estimator.
+        seed: Seed of the algorithm, the folds or held-out rows, and the estimator or network.
 
     Returns:
-        best_parameters: The estimator's parameters to train with, as one JSON object: those of every trial,
+        best_parameters: The trainer's parameters to train with, as one JSON object: those of every trial,
             and over them the best.
         helped: Whether the best parameters are better than the default on the test rows beyond doubt.
         mlflow_run_id: The MLflow run that holds the search.
@@ -110,7 +115,8 @@ def katib_tune(
     Raises:
         TuningError: The search makes no sense, the algorithm cannot do it, too many trials failed (it has
             the first one's own error), or none gave a value.
-        EstimatorError: The estimator cannot be imported, takes no such parameter, or cannot be fitted.
+        EstimatorError: The estimator or network cannot be imported, takes no such parameter, or cannot be
+            fitted.
         ParameterError: A parameter is of the wrong type or out of range.
         SplitError: There are too few rows, classes, groups or moments for the folds.
         ClusterError: Kubernetes cannot be reached or refuses, or Katib is not installed.
@@ -129,6 +135,7 @@ def katib_tune(
         report=report,
         experiment_yaml=experiment_yaml,
         search_space=search_space,
+        trainer=trainer,
         objective=objective,
         goal=goal,
         additional_metrics=additional_metrics,

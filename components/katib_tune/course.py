@@ -38,7 +38,7 @@ class Course:
     Args:
         problem: What is searched.
         study: The study, and the storage that it is in.
-        folds: How many folds there are.
+        steps: How many steps a trial with its parameters has at most.
         progress: Called when a count or the best value has changed.
         told: Called with each trial that has ended, those of an interrupted search first, when the workers
             have their next trials; returns the id of its MLflow run.
@@ -48,11 +48,11 @@ class Course:
         self,
         problem: Problem,
         study: tuple[optuna.Study, RDBStorage],
-        folds: int,
+        steps: Callable[[Mapping[str, Any]], int],
         progress: Callable[[Progress], None],
         told: Callable[[Trial], str],
     ) -> None:
-        self._problem, self._folds = problem, folds
+        self._problem, self._steps = problem, steps
         self._study, self._storage = study
         self._progress, self._told = progress, told
         self._untold: list[int] = []
@@ -161,18 +161,22 @@ class Course:
 
     def _is_hopeless(self, running: "_Running", value: float | None) -> bool:
         """Whether early stopping ends the trial here; at its last step it has ended already."""
-        if value is None or not math.isfinite(value) or running.at_last_step(self._folds):
+        if value is None or not math.isfinite(value) or self._is_at_last_step(running):
             return False
         if running.rungs:
             running.trial.report(value, running.step)
             return running.trial.should_prune()
         return self._problem.settings.early_stopping == "median" and self._is_below_median(running, value)
 
-    def _is_below_median(self, running: "_Running", value: float) -> bool:
-        """Whether a trial is worse after so many folds than half of the complete trials were.
+    def _is_at_last_step(self, running: "_Running") -> bool:
+        last = running.rungs[-1] if running.rungs else self._steps(running.parameters) - 1
+        return running.step >= last
 
-        Each value is the mean over the same folds, so values of one step compare. Optuna's own rule takes
-        the best value of all steps, and the first folds may be the easy ones.
+    def _is_below_median(self, running: "_Running", value: float) -> bool:
+        """Whether a trial is worse after so many steps than half of the complete trials were.
+
+        Each value is the mean over the same folds, or the best of as many epochs, so values of one step
+        compare. Optuna's own rule takes the best value of all steps, and the first folds may be easy.
         """
         settings, objective, step = self._problem.settings, self._problem.objective, running.step
         complete = [trial for trial in self._trials.values() if trial.state == "complete"]
@@ -275,9 +279,6 @@ class _Running:
     step: int = 0
     training: float = 0.0
     started: float = field(default_factory=time.time)
-
-    def at_last_step(self, folds: int) -> bool:
-        return self.step >= (self.rungs[-1] if self.rungs else folds - 1)
 
     def as_trial(self, number: int, state: State, value: float | None, error: str) -> Trial:
         parameters = dict(self.parameters)

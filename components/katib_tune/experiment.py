@@ -78,6 +78,8 @@ def baseline(problem: Problem, pod: TrialPod, namespace: str, run_id: str = "") 
 def check_katib(space: SearchSpace, settings: TuneSettings) -> None:
     """Checks what Katib, and its service for the algorithm, can search. Raises ``TuningError``."""
     algorithm = settings.algorithm
+    if settings.max_trials < 2:
+        raise _cannot("search with max_trials 1: that is trial 0, the default parameters", "Give 2 or more.")
     for parameter in space:
         _check_parameter(parameter, algorithm)
     if algorithm == "hyperband":
@@ -195,8 +197,8 @@ def _early_stopping(settings: TuneSettings) -> dict[str, Any]:
 
 
 def _counts(space: SearchSpace, settings: TuneSettings) -> dict[str, int]:
-    """The numbers of trials; a grid has no more than its points, which Katib's service demands."""
-    most = settings.max_trials
+    """The numbers of trials beside trial 0; of a grid no more than its points, as Katib demands."""
+    most = settings.max_trials - 1
     if settings.algorithm == "grid":
         most = min(most, space.size() or most)
     return {
@@ -278,6 +280,12 @@ def _check_hyperband(space: SearchSpace, settings: TuneSettings) -> None:
         raise _cannot(
             f"run hyperband with {settings.parallel_trials} trials at a time: its first round has {at_once}",
             f"Give parallel_trials {at_once} or more, a smaller max of {resource.name!r}, or a greater eta.",
+        )
+    if settings.max_trials <= at_once:
+        raise _cannot(
+            f"run hyperband with max_trials {settings.max_trials}: its first round has {at_once}, beside "
+            "trial 0",
+            f"Give {at_once + 1} or more.",
         )
     if (resource.min or 0) > least:
         raise _cannot(

@@ -6,18 +6,17 @@ taken up where it was: trials that had ended are not run again, trials that ran 
 
 import fcntl
 import hashlib
+import importlib.metadata
 import json
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from kfp_lifecycle.components.katib_tune.backend import Problem, Progress, Search, Trial
+from kfp_lifecycle.components.katib_tune.backend import Problem, Progress, Search, Trial, TrialData
 from kfp_lifecycle.components.katib_tune.course import Course
 from kfp_lifecycle.components.katib_tune.limits import SHARE, cores, free_memory
 from kfp_lifecycle.components.katib_tune.optuna_study import check_algorithm, open_study, study_name
@@ -25,12 +24,19 @@ from kfp_lifecycle.components.katib_tune.workers import Job, Pool, start_server
 from kfp_lifecycle.components.shared.cancel import cancellable
 from kfp_lifecycle.components.shared.dataset import scan
 from kfp_lifecycle.components.shared.errors import TuningError
-from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, TableSchema
-from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
+from kfp_lifecycle.components.shared.inference.schema import ROW_HASH
 from kfp_lifecycle.components.shared.model_format import library_version
 from kfp_lifecycle.components.shared.storage import fetch
 
 log = logging.getLogger(__name__)
+
+#: By trainer, what its trials import, which takes seconds.
+_IMPORTED = {
+    "train": "kfp_lifecycle.components.katib_tune.fold_trials",
+    "train-gpu": "kfp_lifecycle.components.train_gpu.fitting",
+}
+#: By trainer, the packages that decide what a trial gives.
+_PACKAGES = {"train": ("scikit-learn",), "train-gpu": ("scikit-learn", "torch")}
 
 
 @dataclass(frozen=True)
@@ -61,14 +67,11 @@ class LocalSearch:
             StorageError: The data cannot be read, or no scratch space can be written.
         """
         check_algorithm(problem.settings)
-        if problem.trainer != "train":
-            raise TuningError(
-                f"Trials of {problem.trainer} are searched by Katib alone.", "Search with where: katib."
-            )
-        start_server()
+        start_server(_IMPORTED[problem.trainer])
         with cancellable(), tempfile.TemporaryDirectory(prefix="katib-tune-") as place:
-            job, digest = _make_job(problem, Path(place))
-            name = study_name(problem, digest)
+            here = replace(problem, data=_fetched(problem.data, Path(place)))
+            job = _make_job(here, Path(place))
+            name = study_name(problem, _digest(here.data, problem.trainer))
             with _alone(self.storage, name):
                 return self._searched(problem, job, name, progress)
 
@@ -77,7 +80,7 @@ class LocalSearch:
     ) -> Search:
         study, storage = open_study(self.storage, name, problem)
         try:
-            return self._run(Course(problem, (study, storage), job.count, progress, self.told), problem, job)
+            return self._run(Course(problem, (study, storage), job.steps, progress, self.told), problem, job)
         finally:
             storage.remove_session()
 
@@ -96,38 +99,30 @@ class LocalSearch:
         return min(wanted, there)
 
 
-def _make_job(problem: Problem, place: Path) -> tuple[Job, str]:
-    """The folds on disk, and a digest of all that trials are judged by."""
-    from kfp_lifecycle.components.train.fold_files import write_folds
-    from kfp_lifecycle.components.train.folds import make_folds
-    from kfp_lifecycle.components.train.training import TrainingOptions, target_values
-
-    data, options = problem.data, dict(problem.options)
-    schema_file, plan_file = fetch(data.schema, place / "schema.json"), fetch(data.plan, place / "plan.json")
-    schema, plan = TableSchema.load(schema_file), FeatureTransform.load(plan_file)
-    rows = scan(fetch(data.rows, place / "rows")).collect()
-    count = int(options.pop("folds", 5))
-    y = target_values(rows, schema)
-    folds = make_folds(rows, y, schema, count, problem.seed)
-    write_folds(place / "folds", plan, schema, rows, y, folds)
-    training = TrainingOptions(
-        estimator=options.get("estimator", "auto"),
-        estimator_parameters=dict(problem.fixed),
-        class_weight=options.get("class_weight", "none"),
-        seed=problem.seed,
-    )
-    return Job(place / "folds", len(folds), schema_file, plan_file, training), _digest(
-        rows, schema_file, plan_file
-    )
+def _fetched(data: TrialData, place: Path) -> TrialData:
+    """The data as local paths."""
+    here = zip(data.uris, ("rows", "schema.json", "plan.json"), strict=True)
+    return TrialData(*(str(fetch(uri, place / name)) for uri, name in here))
 
 
-def _digest(rows: pl.DataFrame, *files: Path) -> str:
-    import sklearn
+def _make_job(problem: Problem, place: Path) -> Job:
+    """What the trials have in common, and their data in files that all workers read."""
+    if problem.trainer == "train":
+        from kfp_lifecycle.components.katib_tune import fold_trials
 
-    found = hashlib.sha256(f"{library_version()} {sklearn.__version__}".encode())
-    found.update(rows[ROW_HASH].to_numpy().tobytes())
-    for file in files:
-        found.update(_in_order(json.loads(file.read_bytes())).encode())
+        return fold_trials.make_job(problem, place)
+    from kfp_lifecycle.components.katib_tune import network_trials
+
+    return network_trials.make_job(problem, place)
+
+
+def _digest(data: TrialData, trainer: str) -> str:
+    """Of all that trials are judged by."""
+    versions = [importlib.metadata.version(name) for name in _PACKAGES[trainer]]
+    found = hashlib.sha256(" ".join([library_version(), *versions]).encode())
+    found.update(scan(Path(data.rows)).select(ROW_HASH).collect()[ROW_HASH].to_numpy().tobytes())
+    for file in (data.schema, data.plan):
+        found.update(_in_order(json.loads(Path(file).read_bytes())).encode())
     return found.hexdigest()
 
 

@@ -70,8 +70,7 @@ def render_report(tuning: Tuning) -> str:
 
 def _metric_rows(tuning: Tuning) -> list[MetricRow]:
     found, higher = tuning.comparison, METRICS[tuning.schema.task]
-    objective = tuning.problem.objective.metric
-    names = sorted((name for name in LABELS if name in found.best), key=lambda name: name != objective)
+    names = sorted((name for name in LABELS if name in found.best), key=lambda name: name != tuning.metric)
     return [
         MetricRow(
             name,

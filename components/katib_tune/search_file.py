@@ -19,10 +19,10 @@ from typing import Any
 
 import yaml
 
+from kfp_lifecycle.components.katib_tune.metrics import main_metric, trial_metrics
 from kfp_lifecycle.components.katib_tune.objective import Objective, TuneSettings, check_fits
 from kfp_lifecycle.components.katib_tune.space import SearchSpace
 from kfp_lifecycle.components.shared.errors import TuningError
-from kfp_lifecycle.components.shared.scores import MAIN_METRIC, METRICS
 
 __all__ = ["parse_search", "read_search"]
 
@@ -54,19 +54,23 @@ def read_search(given: str | Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def parse_search(given: Mapping[str, Any], task: str) -> tuple[SearchSpace, Objective, TuneSettings]:
+def parse_search(
+    given: Mapping[str, Any], task: str, trainer: str = "train"
+) -> tuple[SearchSpace, Objective, TuneSettings]:
     """What a search says, checked as far as it can be without the trainer.
 
     Args:
         given: As :func:`read_search` gives it.
         task: ``binary``, ``multiclass`` or ``regression``: trials print the metrics of it.
+        trainer: The component that they run.
 
     Raises:
         TuningError: Names what is wrong, and the nearest right name.
     """
     rest = dict(given)
     space = SearchSpace.parse(rest.pop("parameters", {}))
-    objective = Objective.parse(rest.pop("objective", None), METRICS[task], MAIN_METRIC[task])
+    known, default = trial_metrics(task, trainer), main_metric(task, trainer)
+    objective = Objective.parse(rest.pop("objective", None), known, default)
     settings = TuneSettings.parse(rest)
     check_fits(space, settings)
     return space, objective, settings

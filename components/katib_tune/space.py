@@ -205,6 +205,13 @@ def check_takes(names: Iterable[str], takes: Iterable[str], who: str) -> None:
             )
 
 
+def ends(space: SearchSpace) -> Iterator[tuple[str, Any]]:
+    """Each parameter with its least and greatest value, or with all of its values."""
+    for parameter in space:
+        values = parameter.values or (parameter.min, parameter.max)
+        yield from ((parameter.name, value) for value in values)
+
+
 def as_text(value: Any) -> str:
     """A value as a flag or an object of Katib's has it: a text as it is, all else as JSON."""
     return value if isinstance(value, str) else json.dumps(value)

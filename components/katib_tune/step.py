@@ -58,9 +58,9 @@ def katib_tune_step(
         experiment_yaml: Gets Katib's Experiment.
         **asked: The component's parameters by name.
     """
-    from kfp_lifecycle.components.katib_tune.comparison import Rows
     from kfp_lifecycle.components.katib_tune.report import render_report
     from kfp_lifecycle.components.katib_tune.table import trials_table
+    from kfp_lifecycle.components.katib_tune.trainer import Rows
     from kfp_lifecycle.components.katib_tune.tuning import flat_metrics, log_files, parameters_text, tune
 
     places = Places(**{own.name: asked[own.name] for own in fields(Places)})
@@ -122,7 +122,7 @@ def _options(asked: Mapping[str, Any]) -> Any:
         seed=asked["seed"],
     )
     names = ("experiment", "run_name", "confidence", "bootstrap_samples")
-    return TuneOptions(training, **{name: asked[name] for name in names})
+    return TuneOptions(training, asked["trainer"], **{name: asked[name] for name in names})
 
 
 def _data(on_cluster: bool, *inputs: InputArtifact) -> TrialData:

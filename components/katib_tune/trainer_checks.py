@@ -1,11 +1,10 @@
 """What a search's parameters are to the trainer: checked before the first trial, not by it."""
 
 import inspect
-from collections.abc import Iterator
 from typing import Any
 
 from kfp_lifecycle.components.katib_tune.backend import Problem
-from kfp_lifecycle.components.katib_tune.space import check_takes
+from kfp_lifecycle.components.katib_tune.space import check_takes, ends
 from kfp_lifecycle.components.shared.errors import TuningError
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
 from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
@@ -50,14 +49,7 @@ def check_estimator(
     takes = inspect.signature(cls).parameters
     if not any(own.kind is own.VAR_KEYWORD for own in takes.values()):
         check_takes(problem.space.names, takes, recipe.path)
-    for name, value in _ends(problem):
+    for name, value in ends(problem.space):
         if said := complaint(cls, name, value):
             raise TuningError(f"The search space's parameter {name!r} has {value!r}: {said}", "Correct it.")
     return dict(recipe.estimator.get_params(deep=False))
-
-
-def _ends(problem: Problem) -> Iterator[tuple[str, Any]]:
-    """Each parameter with its least and greatest value, or with all of its values."""
-    for parameter in problem.space:
-        ends = parameter.values or (parameter.min, parameter.max)
-        yield from ((parameter.name, value) for value in ends)

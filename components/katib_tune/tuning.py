@@ -13,11 +13,13 @@ from mlflow.tracking import MlflowClient
 
 from kfp_lifecycle.components.evaluate.bootstrap import UNDEFINED
 from kfp_lifecycle.components.katib_tune.backend import Backend, Problem, Progress, Search, Trial, TrialData
-from kfp_lifecycle.components.katib_tune.comparison import Comparison, Rows, compare
+from kfp_lifecycle.components.katib_tune.comparison import Comparison, compare
+from kfp_lifecycle.components.katib_tune.metrics import HELD_OUT, test_metric
+from kfp_lifecycle.components.katib_tune.network_options import monitored
 from kfp_lifecycle.components.katib_tune.search_file import parse_search, read_search
-from kfp_lifecycle.components.katib_tune.trainer_checks import check_estimator
+from kfp_lifecycle.components.katib_tune.trainer import Rows, Trainer, open_trainer
 from kfp_lifecycle.components.shared.dataset import scan
-from kfp_lifecycle.components.shared.errors import SchemaError
+from kfp_lifecycle.components.shared.errors import SchemaError, TuningError
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
 from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
 from kfp_lifecycle.components.shared.model_format import library_version
@@ -41,6 +43,7 @@ class TuneOptions:
     """What is asked for beyond the search itself; the component's face says what each means."""
 
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    trainer: str = "train"
     experiment: str = "kfp-lifecycle"
     run_name: str = ""
     confidence: float = 0.95
@@ -54,11 +57,11 @@ class Tuning:
     Args:
         problem: What was searched.
         schema: The schema of the rows.
-        estimator: Dotted path of the estimator.
+        estimator: What is trained: the dotted path of an estimator, or the network.
         search: All trials.
         best: The best of them, trial 0 if none is better.
-        parameters: The estimator's parameters to train with: the fixed ones, and over them the best.
-        defaults: What all of the estimator's parameters were in trial 0.
+        parameters: The parameters to train with: the fixed ones, and over them the best.
+        defaults: What all parameters of the estimator or the network were in trial 0.
         comparison: Default against best on the test rows.
         run_id: The MLflow run that holds it all.
         confidence: Coverage of the comparison's intervals.
@@ -83,9 +86,14 @@ class Tuning:
         return next((trial for trial in self.search.trials if trial.number == 0), None)
 
     @property
+    def metric(self) -> str:
+        """What the objective is called on the test rows."""
+        return test_metric(self.problem.objective.metric, self.schema.task)
+
+    @property
     def change(self) -> str:
         """The objective's difference on the test rows, with its interval."""
-        metric = self.problem.objective.metric
+        metric = self.metric
         found = self.comparison.differences.get(metric, UNDEFINED)
         ends = f"{100 * self.confidence:g}% interval {found.low:+.4g} to {found.high:+.4g}"
         return f"{metric} {found.value:+.4g} ({ends})"
@@ -121,15 +129,26 @@ def make_problem(
         TuningError: The search cannot be done. Says why.
     """
     training = options.training
-    space, objective, settings = parse_search(search, schema.task)
-    path = AUTO[schema.task] if training.estimator == "auto" else training.estimator
-    flags = {"estimator": path, "class_weight": training.class_weight, "folds": training.folds}
+    space, objective, settings = parse_search(search, schema.task, options.trainer)
+    fixed = dict(training.estimator_parameters)
+    flags: dict[str, Any] = {"class_weight": training.class_weight}
+    if options.trainer == "train":
+        path = AUTO[schema.task] if training.estimator == "auto" else training.estimator
+        flags = {"estimator": path, **flags, "folds": training.folds}
+    elif training.estimator != "auto":
+        raise TuningError(
+            f"estimator is {training.estimator!r}, and trials of train-gpu train a network.",
+            "Give network in estimator_parameters, and leave estimator auto.",
+        )
+    else:  # the epoch that is kept is the best by what is searched
+        fixed = {"monitor": monitored(objective.metric), **fixed}
     return Problem(
         space,
         objective,
         settings,
         data,
-        fixed=dict(training.estimator_parameters),
+        trainer=options.trainer,
+        fixed=fixed,
         options=flags,
         experiment=options.experiment,
         name=name,
@@ -166,37 +185,42 @@ def tune(
     given = read_search(search)
     _check_rows(rows, schema)
     problem = make_problem(given, schema, data, options, name)
-    defaults = check_estimator(problem, options.training, schema, plan)
-    with tracked_run(options.experiment, options.run_name, _tags(schema)) as run_id:
-        problem = replace(problem, parent_run=run_id)
-        client = MlflowClient()
-        log_parameters(client, run_id, {"tune": _said(problem)})
-        found, best, seconds = _searched(problem, backend, client)
-        comparison = compare(
-            rows,
-            options.training,
-            best.parameters,
-            problem.objective.metric,
-            problem.objective.maximize,
-            samples=options.bootstrap_samples,
-            confidence=options.confidence,
-        )
-        tuning = Tuning(
-            problem,
-            schema,
-            str(problem.options["estimator"]),
-            found,
-            best,
-            {**problem.fixed, **best.parameters},
-            defaults,
-            comparison,
-            run_id,
-            options.confidence,
-            seconds,
-        )
-        _log_outcome(client, tuning)
+    with open_trainer(problem, rows, schema, plan) as trainer:
+        defaults = trainer.check()
+        with tracked_run(options.experiment, options.run_name, _tags(schema)) as run_id:
+            problem, client = replace(problem, parent_run=run_id), MlflowClient()
+            log_parameters(client, run_id, {"tune": _said(problem)})
+            found, best, seconds = _searched(problem, backend, client)
+            tuning = Tuning(
+                problem,
+                schema,
+                trainer.name,
+                found,
+                best,
+                {**problem.fixed, **best.parameters},
+                defaults,
+                _compared(trainer, problem, schema, best, options),
+                run_id,
+                options.confidence,
+                seconds,
+            )
+            _log_outcome(client, tuning)
     log.info("%s", tuning.conclusion)
     return tuning
+
+
+def _compared(
+    trainer: Trainer, problem: Problem, schema: TableSchema, best: Trial, options: TuneOptions
+) -> Comparison:
+    return compare(
+        trainer.refit,
+        best.parameters,
+        test_metric(problem.objective.metric, schema.task),
+        problem.objective.maximize,
+        samples=options.bootstrap_samples,
+        confidence=options.confidence,
+        seed=problem.seed,
+    )
 
 
 def _searched(problem: Problem, backend: MakeBackend, client: MlflowClient) -> tuple[Search, Trial, float]:
@@ -237,13 +261,14 @@ class _Said:
 def flat_metrics(tuning: Tuning) -> dict[str, float]:
     """What the Metrics artifact and the MLflow run have: numbers by name, those that are defined.
 
-    ``cv_<metric>`` and ``cv_<metric>_default`` of the folds, ``test_<metric>`` and ``test_<metric>_default``
-    of the test rows, and the objective's difference there with its interval.
+    ``cv_<metric>`` and ``cv_<metric>_default`` of the folds (``validation_<metric>`` of a network's held-out
+    rows), ``test_<metric>`` and ``test_<metric>_default`` of the test rows, and the objective's difference
+    there with its interval.
     """
-    objective, found = tuning.problem.objective.metric, tuning.comparison
-    values = {f"cv_{name}": value for name, value in tuning.best.metrics.items()}
+    objective, found = tuning.metric, tuning.comparison
+    values = {_of_trials(name): value for name, value in tuning.best.metrics.items()}
     if tuning.default is not None and tuning.default.value is not None:
-        values[f"cv_{objective}_default"] = tuning.default.value
+        values[f"{_of_trials(tuning.problem.objective.metric)}_default"] = tuning.default.value
     values |= {f"test_{name}": one.value for name, one in found.best.items()}
     values |= {f"test_{name}_default": one.value for name, one in found.default.items()}
     if objective in found.differences:
@@ -255,6 +280,11 @@ def flat_metrics(tuning: Tuning) -> dict[str, float]:
     for state in ("complete", "pruned", "failed"):
         values[f"trials_{state}"] = sum(trial.state == state for trial in trials)
     return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def _of_trials(metric: str) -> str:
+    """What a metric of trials is called beside those of the test rows."""
+    return metric if metric.startswith(HELD_OUT) else f"cv_{metric}"
 
 
 def parameters_text(tuning: Tuning) -> str:
@@ -298,6 +328,7 @@ def _said(problem: Problem) -> dict[str, Any]:
     settings = problem.settings
     return {
         "space": problem.space.to_dict(),
+        "trainer": problem.trainer,
         "objective": problem.objective.metric,
         "algorithm": settings.algorithm,
         "max_trials": settings.max_trials,

@@ -1,8 +1,8 @@
 """Worker processes that run trials: warm, one thread each, within a memory limit.
 
 Workers are forked from a server process that has imported all a trial needs, so a new one is ready in
-milliseconds. They read the folds from files that all of them map (:mod:`.train.fold_files`), and write
-nothing: what a trial gives goes through a pipe to the parent, which alone decides and records.
+milliseconds. They read the data from files that were made once for all of them, and write nothing: what a
+trial gives goes through a pipe to the parent, which alone decides and records.
 """
 
 import logging
@@ -13,17 +13,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import connection as pipes
 from multiprocessing import forkserver
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
-
-    from kfp_lifecycle.components.train.training import TrainingOptions
 
 log = logging.getLogger(__name__)
 
@@ -42,23 +40,20 @@ ONE_THREAD = dict.fromkeys(
 LOOK_S = 0.1
 
 
-@dataclass(frozen=True)
-class Job:
-    """What every trial of a search has in common.
+#: Told at each step of a trial, from 0, of the metrics that it has by then. What it raises ends the trial.
+Report = Callable[[int, Mapping[str, float]], None]
+#: Judges one set of hyperparameters, those that all trials have left out, and gives its metrics.
+Judge = Callable[[Mapping[str, Any], Report], Mapping[str, float]]
 
-    Args:
-        folds: Folder of the folds (see :mod:`kfp_lifecycle.components.train.fold_files`).
-        count: How many folds there are.
-        schema: File of the schema.
-        plan: File of the unfitted transform.
-        options: Estimator, fixed parameters, class weights and seed.
-    """
 
-    folds: Path
-    count: int
-    schema: Path
-    plan: Path
-    options: "TrainingOptions"
+class Job(Protocol):
+    """What every trial of a search has in common; it is sent to each worker."""
+
+    def steps(self, parameters: Mapping[str, Any]) -> int:
+        """How many steps a trial with these hyperparameters has at most."""
+
+    def judge(self) -> Judge:
+        """What judges trials in this process; the data is read now, once."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ class Task:
         number: Its number.
         parameters: Its hyperparameters.
         resource: A parameter that grows from step to step, as Hyperband has it; empty for none.
-        rungs: Its values. Then all folds are judged at each; without, each fold is a step.
+        rungs: Its values, each of which is a step; without, the job says what the steps are.
     """
 
     number: int
@@ -84,8 +79,8 @@ class Step:
 
     Args:
         number: The trial.
-        step: The fold, from 0, or the resource's value.
-        metrics: The means over the folds so far.
+        step: From 0 (a fold, an epoch), or the resource's value.
+        metrics: What it has by then: the means over the folds, or the best of the epochs.
     """
 
     number: int
@@ -240,10 +235,10 @@ class _Worker:
         self.pipe.close()
 
 
-def start_server() -> None:
+def start_server(*modules: str) -> None:
     """Starts the process that workers are forked from, unless it runs: what they import, it imports once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "kfp_lifecycle.components.train.training"])
+    context.set_forkserver_preload([__name__, *modules])
     with _environment(ONE_THREAD):
         forkserver.ensure_running()
 
@@ -281,19 +276,19 @@ def _serve(pipe: "pipes.Connection[Any, Any]", job: Job) -> None:
     logging.disable(logging.INFO)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")  # rather this than the parent
-    trial = _trial(job)
+    judge = job.judge()
     with threadpool_limits(1), suppress(EOFError):
         while True:
             task: Task = pipe.recv()
             began = time.perf_counter()
             with suppress(_EndedError):
-                metrics, error, waited = _attempt(trial, task, pipe)
+                metrics, error, waited = _attempt(judge, task, pipe)
                 training = time.perf_counter() - began - waited
                 pipe.send(End(task.number, metrics, error, training))
 
 
 def _attempt(
-    trial: "_Run", task: Task, pipe: "pipes.Connection[Any, Any]"
+    judge: Judge, task: Task, pipe: "pipes.Connection[Any, Any]"
 ) -> tuple[Mapping[str, float], str, float]:
     """The trial's metrics, its error, and how long it waited for the parent's answers, in seconds."""
     waited = 0.0
@@ -308,7 +303,7 @@ def _attempt(
             raise _EndedError
 
     try:
-        return trial(task, report), "", waited
+        return _run(judge, task, report), "", waited
     except _EndedError:
         raise
     except MemoryError:
@@ -320,36 +315,15 @@ def _attempt(
         return {}, f"{type(error).__name__}: {' '.join(str(error).split())[:400]}", waited
 
 
-_Run = Callable[[Task, Callable[[int, Mapping[str, float]], None]], Mapping[str, float]]
-
-
-def _trial(job: Job) -> _Run:
-    """A function that runs a trial of the job; folds, schema and plan are read now, once."""
-    from kfp_lifecycle.components.shared.inference.schema import TableSchema
-    from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
-    from kfp_lifecycle.components.train.fold_files import FoldFiles
-    from kfp_lifecycle.components.train.training import make_recipe
-    from kfp_lifecycle.components.train.trial import run_trial
-
-    schema, plan = TableSchema.load(job.schema), FeatureTransform.load(job.plan)
-    files = FoldFiles(job.folds, job.count)
-    folds = [files.read(number) for number in range(job.count)]
-
-    def run(task: Task, report: Callable[[int, Mapping[str, float]], None]) -> Mapping[str, float]:
-        def judged(more: Mapping[str, Any], tell: Callable[[int, Mapping[str, float]], None]) -> Any:
-            parameters = {**job.options.estimator_parameters, **task.parameters, **more}
-            recipe = make_recipe(replace(job.options, estimator_parameters=parameters), schema, plan)
-            return run_trial(recipe, folds, tell)
-
-        if not task.rungs:
-            return dict(judged({}, report))
-        metrics: dict[str, float] = {}
-        for value in task.rungs:
-            metrics = judged({task.resource: value}, lambda *_: None)
-            report(value, metrics)
-        return metrics
-
-    return run
+def _run(judge: Judge, task: Task, report: Report) -> Mapping[str, float]:
+    """One trial: judged once, or at each of its rungs."""
+    if not task.rungs:
+        return judge(task.parameters, report)
+    metrics: Mapping[str, float] = {}
+    for value in task.rungs:
+        metrics = judge({**task.parameters, task.resource: value}, lambda *_: None)
+        report(value, metrics)
+    return metrics
 
 
 def _end_with_parent() -> None:

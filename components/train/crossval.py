@@ -137,20 +137,33 @@ def cross_validate(
 
 
 def predict(recipe: Recipe, estimator: Any, features: Floats) -> tuple[Floats, Floats]:
+    """As :func:`finite_predictions`, of the recipe's estimator."""
+    return finite_predictions(recipe.path, estimator, features, recipe.schema)
+
+
+def finite_predictions(
+    path: str, estimator: Any, features: Floats, schema: TableSchema
+) -> tuple[Floats, Floats]:
     """Predictions (class positions or values, as floats, shape ``(n,)``) and probabilities ``(n, classes)``.
+
+    Args:
+        path: What the estimator is called in messages.
+        estimator: A fitted classifier or regressor.
+        features: Shape ``(n, features)``.
+        schema: The schema, for its task and classes.
 
     Raises:
         EstimatorError: The estimator fails, or predicts something that is not a finite number.
     """
-    with estimator_errors(recipe.path, "asked for predictions"):
-        if recipe.schema.task == "regression":
+    with estimator_errors(path, "asked for predictions"):
+        if schema.task == "regression":
             predicted, probabilities = predict_values(estimator, features), np.zeros((len(features), 0))
         else:
-            probabilities = predict_probabilities(estimator, features, recipe.schema.classes)
+            probabilities = predict_probabilities(estimator, features, schema.classes)
             predicted = most_probable(probabilities).astype(np.float64)
     if not (np.isfinite(predicted).all() and np.isfinite(probabilities).all()):
         raise EstimatorError(
-            f"{recipe.path} predicts values that are not finite numbers.",
+            f"{path} predicts values that are not finite numbers.",
             "Change estimator_parameters (a lower learning rate, more regularization) or scale the features.",
         )
     return predicted, probabilities

@@ -43,6 +43,7 @@ def train_gpu(
     checkpoint_uri: str = "",
     checkpoint_minutes: float = 10.0,
     checkpoint_epochs: int = 0,
+    tuned_parameters: str = "{}",
     experiment: str = "kfp-lifecycle",
     run_name: str = "",
     reference_rows: int = 2000,
@@ -94,6 +95,8 @@ def train_gpu(
             started again goes on; empty writes none, and with several nodes beside the model.
         checkpoint_minutes: Minutes between two checkpoints; 0 writes by epochs only.
         checkpoint_epochs: Epochs between two checkpoints; 0 writes by time only.
+        tuned_parameters: Any of the parameters before this one as one JSON object, which go over them: what
+            katib-tune found to be best.
         experiment: MLflow experiment to log to.
         run_name: Name of the MLflow run; empty lets MLflow choose. A run that Kubeflow's MLflow plugin has
             opened is used as it is.
@@ -151,6 +154,7 @@ def train_gpu(
         checkpoint_uri=checkpoint_uri,
         checkpoint_minutes=checkpoint_minutes,
         checkpoint_epochs=checkpoint_epochs,
+        tuned_parameters=tuned_parameters,
         experiment=experiment,
         run_name=run_name,
         reference_rows=reference_rows,

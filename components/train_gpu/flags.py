@@ -5,9 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from kfp_lifecycle.components.shared.errors import ParameterError, did_you_mean
 from kfp_lifecycle.components.shared.parameters import json_object
-from kfp_lifecycle.components.train_gpu.options import NetworkOptions
+from kfp_lifecycle.components.train_gpu.options import NetworkOptions, check_names
 
 _TYPES: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(NetworkOptions)}
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -28,9 +27,7 @@ def options_of(texts: Mapping[str, str]) -> NetworkOptions:
     Raises:
         ParameterError: There is no such option (names the nearest), or its text is not of its type.
     """
-    for name in texts:
-        if name not in _TYPES:
-            raise ParameterError(f"There is no option {name!r}.", did_you_mean(name, _TYPES))
+    check_names(texts)
     return NetworkOptions(**{name: _value(name, text) for name, text in texts.items()})
 
 

@@ -44,6 +44,14 @@ class EpochRecord:
     utilisation: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def held_out(self) -> dict[str, float]:
+        """What the held-out rows say, as it is printed: ``validation_loss`` and ``validation_<metric>``."""
+        if self.validation_loss is None:
+            return {}
+        found = {"loss": self.validation_loss, **self.metrics}
+        return {f"validation_{name}": value for name, value in found.items()}
+
     def line(self, epochs: int, *, best: bool) -> str:
         """The epoch in one line of a log."""
         parts = [f"epoch {self.epoch}/{epochs}: train loss {self.train_loss:.5f}"]

@@ -2,11 +2,11 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kfp_lifecycle.components.shared.errors import ParameterError
+from kfp_lifecycle.components.shared.errors import ParameterError, did_you_mean
 from kfp_lifecycle.components.shared.parameters import check_type, one_of
 from kfp_lifecycle.components.shared.scores import METRICS
 
@@ -150,6 +150,14 @@ class NetworkOptions:
     def loss_of(self, task: str) -> str:
         """The loss's name, of :data:`LOSSES`."""
         return LOSSES[task][0] if self.loss == "auto" else self.loss
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raises ``ParameterError`` where a name is none of an option; has the nearest."""
+    known = [own.name for own in dataclasses.fields(NetworkOptions)]
+    for name in names:
+        if name not in known:
+            raise ParameterError(f"There is no option {name!r}.", did_you_mean(name, known))
 
 
 def _check_range(name: str, value: float, smallest: float) -> None:

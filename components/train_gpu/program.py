@@ -92,10 +92,7 @@ def run(words: Sequence[str]) -> None:
 
 def print_metrics(record: EpochRecord, best: bool) -> None:
     """One ``name=value`` a line on standard output, as Katib's collector reads them."""
-    values = {"epoch": record.epoch, "train_loss": record.train_loss}
-    if record.validation_loss is not None:
-        values["validation_loss"] = record.validation_loss
-    values |= {f"validation_{name}": value for name, value in record.metrics.items()}
+    values = {"epoch": record.epoch, "train_loss": record.train_loss, **record.held_out}
     print_metric_lines(values)
 
 

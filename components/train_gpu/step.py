@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from kfp_lifecycle.components.shared.outputs import InputArtifact, OutputArtifact
 from kfp_lifecycle.components.shared.parameters import json_object
 from kfp_lifecycle.components.shared.step import step
-from kfp_lifecycle.components.train_gpu.options import NetworkOptions
+from kfp_lifecycle.components.train_gpu.options import NetworkOptions, check_names
 from kfp_lifecycle.components.train_gpu.result import Result
 
 
@@ -27,12 +27,14 @@ def train_gpu_step(
     metrics: OutputArtifact,
     report: OutputArtifact,
     network_parameters: str,
+    tuned_parameters: str,
     **parameters: Any,
 ) -> Outputs:
     """Trains as the component says; see :func:`.training.train_network` for the errors."""
-    options = NetworkOptions(
-        network_parameters=json_object(network_parameters, "network_parameters"), **parameters
-    )
+    parameters["network_parameters"] = json_object(network_parameters, "network_parameters")
+    tuned = json_object(tuned_parameters, "tuned_parameters")
+    check_names(tuned)
+    options = NetworkOptions(**{**parameters, **tuned})
     inputs = {"train": train, "schema": schema, "plan": plan}
     if options.nodes > 1:
         from kfp_lifecycle.components.train_gpu.trainjob import train_on_nodes

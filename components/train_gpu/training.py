@@ -6,7 +6,7 @@ As one of several processes (torchrun), all compute and the first one writes.
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,21 +37,18 @@ from kfp_lifecycle.components.train.log_run import (
     run_tags,
 )
 from kfp_lifecycle.components.train.reference import out_of_fold
-from kfp_lifecycle.components.train.weights import ClassWeight, parse_class_weight
-from kfp_lifecycle.components.train_gpu.batches import Batches, make_batches
-from kfp_lifecycle.components.train_gpu.checkpoint import Checkpoints, fingerprint
+from kfp_lifecycle.components.train.weights import parse_class_weight
 from kfp_lifecycle.components.train_gpu.device import Device, choose_device
 from kfp_lifecycle.components.train_gpu.distributed import Group, join, local_rank
 from kfp_lifecycle.components.train_gpu.epoch_log import epoch_log
-from kfp_lifecycle.components.train_gpu.export import Layout, NetworkFiles, export_network
+from kfp_lifecycle.components.train_gpu.export import NetworkFiles
 from kfp_lifecycle.components.train_gpu.features import Tables, make_tables
-from kfp_lifecycle.components.train_gpu.loop import Fitted, Watcher, fit
-from kfp_lifecycle.components.train_gpu.losses import Target
-from kfp_lifecycle.components.train_gpu.network import OWN, TabularNetwork, build_network
+from kfp_lifecycle.components.train_gpu.fitting import fit_tables, layout
+from kfp_lifecycle.components.train_gpu.loop import Fitted, Watcher
+from kfp_lifecycle.components.train_gpu.network import OWN
 from kfp_lifecycle.components.train_gpu.options import NetworkOptions
 from kfp_lifecycle.components.train_gpu.report import Told, render_report
 from kfp_lifecycle.components.train_gpu.result import Result
-from kfp_lifecycle.components.train_gpu.statistics import measure
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +79,6 @@ class Job:
     options: NetworkOptions
     schema: TableSchema
     plan: FeatureTransform
-    weight: ClassWeight
     device: Device
     group: Group
 
@@ -126,13 +122,13 @@ def train_network(
     """
     schema = TableSchema.load(inputs.schema)
     options.check_task(schema.task)
-    weight = parse_class_weight(options.class_weight, schema)
+    parse_class_weight(options.class_weight, schema)  # raises before anything is read
     plan = FeatureTransform.load(inputs.plan)
     device = choose_device(options, local_rank())
     if options.checkpoint_uri and local_rank() == 0:
         check_writable(options.checkpoint_uri)
     with join(device.torch) as group, _scratch(group) as scratch:
-        job = Job(inputs, options, schema, plan, weight, device, group)
+        job = Job(inputs, options, schema, plan, device, group)
         if not group.is_main:
             _fit(job, scratch, [])
             return None
@@ -150,7 +146,7 @@ def _tracked(
         tables, fitted = _fit(job, scratch, [epochs, *watchers])
     log_dataset(client, run_id, job.schema, tables.fit_rows + tables.judge_rows)
     metrics = {f"validation_{name}": value for name, value in fitted.metrics.items()}
-    files = NetworkFiles(fitted.network, _layout(tables, job.schema), job.estimator)
+    files = NetworkFiles(fitted.network, layout(tables, job.schema), job.estimator)
     with whole_folder(model) as folder:
         save_model(
             folder,
@@ -195,83 +191,14 @@ def _write_report(job: Job, tables: Tables, fitted: Fitted, report: Path, run_id
 
 def _fit(job: Job, scratch: Path, watchers: Sequence[Watcher]) -> tuple[Tables, Fitted]:
     """Makes the tables, once on each machine, and trains the network on them."""
-    options, schema, group = job.options, job.schema, job.group
-    group.once_per_node(lambda: _make_tables(job, scratch))
+    job.group.once_per_node(lambda: _make_tables(job, scratch))
     tables = Tables.load(scratch)
-    batches = _batches(job, tables, tables.fit)
-    judge = _batches(job, tables, tables.judge) if tables.judge else None
-    target = Target.of(schema, tables.centre, tables.scale)
-    network = build_network(tables.spec, measure(batches, group), target.outputs, options)
-    if group.is_main and options.network not in OWN:
-        # A user's module may be no graph: that is to be known before it has been trained.
-        export_network(network, _layout(tables, schema), options.network)
-    fitted = fit(
-        network,
-        batches,
-        judge,
-        target,
-        options,
-        job.device,
-        group=group,
-        checkpoints=_checkpoints(job, tables, network),
-        watchers=watchers,
-    )
-    return tables, fitted
+    return tables, fit_tables(tables, job.schema, job.options, job.device, job.group, watchers)
 
 
 def _make_tables(job: Job, scratch: Path) -> None:
     options = job.options
     make_tables(job.inputs.rows, job.schema, job.plan, options.validation_share, options.seed, scratch)
-
-
-def _batches(job: Job, tables: Tables, table: Path) -> Batches:
-    options, learn = job.options, table == tables.fit
-    return make_batches(
-        table,
-        tables.spec,
-        job.schema,
-        batch_size=options.batch_size,
-        device=job.device.torch,
-        shuffle=learn,
-        seed=options.seed,
-        rank=job.group.rank,
-        world=job.group.world,
-        memory=options.memory,
-        class_weights=_class_weights(job.weight, tables.class_counts),
-        centre=tables.centre,
-        scale=tables.scale,
-    )
-
-
-def _class_weights(weight: ClassWeight, counts: Sequence[int]) -> list[float] | None:
-    """The weight of a row by its class; balanced is what scikit-learn calls so."""
-    if weight is None:
-        return None
-    if isinstance(weight, Mapping):
-        return [weight[code] for code in range(len(counts))]
-    there = sum(count > 0 for count in counts)
-    return [sum(counts) / (there * count) if count else 0.0 for count in counts]
-
-
-def _checkpoints(job: Job, tables: Tables, network: TabularNetwork) -> Checkpoints | None:
-    options = job.options
-    if not options.checkpoint_uri:
-        return None
-    about = fingerprint(options, job.schema, tables.spec, tables.fit_rows, network)
-    return Checkpoints(
-        options.checkpoint_uri,
-        about,
-        minutes=options.checkpoint_minutes,
-        epochs=options.checkpoint_epochs,
-    )
-
-
-def _layout(tables: Tables, schema: TableSchema) -> Layout:
-    """Which features of the transform the network takes as what."""
-    places = {name: place for place, name in enumerate(tables.transform.get_feature_names_out())}
-    numbers = [places[name] for name in tables.spec.numbers]
-    codes = [places[name] for name in tables.spec.codes]
-    return Layout(numbers, codes, schema.task, tables.centre, tables.scale)
 
 
 def _reference(job: Job, tables: Tables, files: NetworkFiles) -> pl.DataFrame:

@@ -137,7 +137,7 @@ def test_what_katibs_services_suggest_is_in_the_space(asked: dict[str, Any]) -> 
 
 def test_each_field_is_where_katib_looks_for_it() -> None:
     asked = {"metric": "log_loss", "goal": 0.3, "additional_metrics": ["roc_auc"]}
-    own = problem(objective=asked, max_trials=9, parallel_trials=4, max_failed_trials=2)
+    own = problem(objective=asked, max_trials=10, parallel_trials=4, max_failed_trials=2)
     made = experiment(replace(own, seed=7), POD, "team", "run-7")
     expected = {
         "apiVersion": "kubeflow.org/v1beta1",
@@ -296,6 +296,17 @@ KATIB_CANNOT = [
         },
         "begin hyperband at 'n' 10: it begins at 1. Give min 1",
     ),
+    (
+        {
+            "algorithm": "hyperband",
+            "algorithm_settings": {"resource_name": "n"},
+            "parameters": {"n": {"type": "int", "min": 1, "max": 81}},
+            "max_trials": 81,
+            "parallel_trials": 81,
+        },
+        "max_trials 81: its first round has 81, beside trial 0. Give 82 or more",
+    ),
+    ({"max_trials": 1, "parallel_trials": 1}, "max_trials 1: that is trial 0.*Give 2 or more"),
     (
         {
             "algorithm": "hyperband",
@@ -459,7 +470,7 @@ def said(_: Progress) -> None:
 def test_a_search_from_beginning_to_end(api: KubernetesApi) -> None:
     Katib(api, good, step_s=0.05)
     told: list[Progress] = []
-    found = backend().search(problem(max_trials=6), told.append)
+    found = backend().search(problem(max_trials=7), told.append)
     assert found.reason == "all trials are done"
     assert [trial.number for trial in found.trials] == list(range(7))
     first, *others = found.trials
@@ -481,10 +492,10 @@ def test_a_search_from_beginning_to_end(api: KubernetesApi) -> None:
 
 def test_the_experiment_is_kept_by_choice(api: KubernetesApi) -> None:
     Katib(api, good)
-    found = backend(keep=True).search(problem(max_trials=2), said)
+    found = backend(keep=True).search(problem(max_trials=3), said)
     assert len(api.all("experiments")) == 2
     # A step that is run again finds it done.
-    again = backend(keep=True).search(problem(max_trials=2), said)
+    again = backend(keep=True).search(problem(max_trials=3), said)
     assert [trial.name for trial in again.trials] == [trial.name for trial in found.trials]
     assert api.verbs("experiments").count("create") == 2
 
@@ -516,7 +527,7 @@ def test_some_trials_fail_and_others_are_stopped_early(api: KubernetesApi) -> No
         logged.append(trial.number)
         return f"run-{trial.number}"
 
-    found = backend(told=told).search(problem(max_trials=6, max_failed_trials=2), said)
+    found = backend(told=told).search(problem(max_trials=7, max_failed_trials=2), said)
     assert logged == [1, 2, 4]
     assert [trial.run_id for trial in found.trials] == ["", "run-1", "run-2", "", "run-4", "", ""]
     states = [trial.state for trial in found.trials]
@@ -597,18 +608,18 @@ def test_the_controller_goes_away_in_between(api: KubernetesApi) -> None:
 
 def test_a_long_trial_is_no_controller_gone(api: KubernetesApi) -> None:
     Katib(api, good, step_s=3)
-    own = problem(max_trials=1, parallel_trials=1)
+    own = problem(max_trials=2, parallel_trials=1)
     found = backend(patience=replace(QUICK, progress=1.5)).search(own, said)
     assert [trial.state for trial in found.trials] == ["complete"] * 2
 
 
 def test_another_search_of_the_name_is_left_alone(api: KubernetesApi) -> None:
     Katib(api, good)
-    backend(keep=True).search(problem(max_trials=2), said)
+    backend(keep=True).search(problem(max_trials=3), said)
     before = api.all("experiments")
     says = r"searches something else\. kubectl -n team delete experiment churn-run-7"
     with pytest.raises(ClusterError, match=says):
-        backend().search(problem(max_trials=3), said)
+        backend().search(problem(max_trials=4), said)
     assert api.all("experiments") == before
 
 
@@ -618,8 +629,8 @@ def test_a_step_that_is_run_again_adopts_the_running_experiment(api: KubernetesA
 
     Katib(api, good, step_s=0.1)
     with pytest.raises(ClusterError, match="loses sight"):
-        backend().search(problem(max_trials=4), lost)
-    again = replace(problem(max_trials=4), parent_run="another MLflow run")
+        backend().search(problem(max_trials=5), lost)
+    again = replace(problem(max_trials=5), parent_run="another MLflow run")
     assert len(backend().search(again, said).trials) == 5
     assert api.verbs("experiments").count("create") == 2
 
@@ -629,7 +640,7 @@ def test_what_cannot_be_deleted_is_said_and_the_result_stands(
 ) -> None:
     Katib(api, good)
     api.fail(400, verb="delete", times=2, message="no")
-    assert len(backend().search(problem(max_trials=2), said).trials) == 3
+    assert len(backend().search(problem(max_trials=3), said).trials) == 3
     assert "could not be deleted" in caplog.text
 
 
@@ -642,7 +653,7 @@ def test_one_that_another_makes_and_deletes_all_the_time(api: KubernetesApi) -> 
 def test_an_answer_that_was_lost_makes_no_second_experiment(api: KubernetesApi) -> None:
     api.fail(0, verb="create", plural="experiments", after=True)
     Katib(api, good)
-    assert len(backend(keep=True).search(problem(max_trials=2), said).trials) == 3
+    assert len(backend(keep=True).search(problem(max_trials=3), said).trials) == 3
     assert len(api.all("experiments")) == 2
 
 
@@ -650,15 +661,15 @@ def test_one_that_failed_before_is_made_anew(api: KubernetesApi) -> None:
     outcomes = [failing, good]
     Katib(api, lambda assignments: outcomes[0](assignments))
     with pytest.raises(TuningError):
-        backend(keep=True).search(problem(max_trials=2, max_failed_trials=0), said)
+        backend(keep=True).search(problem(max_trials=3, max_failed_trials=0), said)
     del outcomes[0]
-    found = backend().search(problem(max_trials=2, max_failed_trials=0), said)
+    found = backend().search(problem(max_trials=3, max_failed_trials=0), said)
     assert [trial.state for trial in found.trials] == ["complete"] * 3
 
 
 def test_a_deletion_under_way_is_waited_for(api: KubernetesApi) -> None:
     Katib(api, good)
-    own = problem(max_trials=2)
+    own = problem(max_trials=3)
     body = experiment(own, POD, "team", "run-7")
     body["metadata"]["finalizers"] = ["update-prometheus-metrics"]
     connect().objects(EXPERIMENT).create(body)
@@ -741,4 +752,4 @@ def test_a_cluster_that_stutters_is_no_failure(api: KubernetesApi) -> None:
     for status in (500, 429, 503, 0):
         api.fail(status, times=2)
     Katib(api, good)
-    assert len(backend().search(problem(max_trials=3), said).trials) == 4
+    assert len(backend().search(problem(max_trials=4), said).trials) == 4

@@ -58,6 +58,7 @@ ASKED: dict[str, Any] = {
     "where": "auto",
     "storage": "tuning.db",
     "memory_limit": "",
+    "trainer": "train",
     "trial_image": "registry.example/train:1",
     "namespace": "",
     "service_account": "",

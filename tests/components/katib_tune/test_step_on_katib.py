@@ -41,6 +41,7 @@ ASKED: dict[str, Any] = {
     "where": "katib",
     "storage": "tuning.db",
     "memory_limit": "",
+    "trainer": "train",
     "trial_image": "registry.example.com/python-core:1",
     "namespace": "",
     "service_account": "default-editor",
@@ -80,7 +81,7 @@ def test_the_step_searches_with_katib(
     outputs = katib_tune_step(**made, **ASKED)
     best = json.loads(outputs.best_parameters)
     trials = pl.read_parquet(made["trials"].path)
-    assert trials.height == 5
+    assert trials.height == ASKED["max_trials"] == 4
     assert best["max_iter"] == 5
     assert type(best["max_depth"]) is int
     main, first = yaml.safe_load_all(Path(made["experiment_yaml"].path).read_text())

@@ -33,10 +33,11 @@ from kfp_lifecycle.components.shared.inference.files import NETWORK, ONNX
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH, Split
 from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
 from kfp_lifecycle.components.shared.model_format import DATA, describe, load_predictor, read_reference
+from kfp_lifecycle.components.train_gpu.fitting import _class_weights
 from kfp_lifecycle.components.train_gpu.history import EpochRecord
 from kfp_lifecycle.components.train_gpu.options import NetworkOptions
 from kfp_lifecycle.components.train_gpu.result import Result
-from kfp_lifecycle.components.train_gpu.training import Inputs, _class_weights, train_network
+from kfp_lifecycle.components.train_gpu.training import Inputs, train_network
 from tests.components.train.tables import Prepared, prepared
 from tests.servers import free_port
 
