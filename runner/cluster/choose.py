@@ -72,12 +72,16 @@ def choose(
         host=wanted,
         ui_host=_first(environment, _UI_HOST) or found.ui_host,
         namespace=namespace or environment.get("KFP_NAMESPACE", "") or found.namespace,
-        ca_cert=ca_cert or environment.get("KFP_CA_CERT", "") or found.ca_cert,
+        ca_cert=_path(ca_cert or environment.get("KFP_CA_CERT", "") or found.ca_cert),
     )
     check(found, f"Context {name!r}" if name else "The connection")
     if not wanted and "KUBERNETES_SERVICE_HOST" in environment:
         found = _inside(found)
     return Chosen(name, found, _credentials(found, environment), found.host)
+
+
+def _path(text: str) -> str:
+    return str(Path(text).expanduser()) if text else ""
 
 
 def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str:

@@ -184,6 +184,18 @@ def test_a_web_page_is_no_answer(double: KfpServer) -> None:
         experiments(server)
 
 
+def test_a_certificate_of_ones_home(tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = make_certificates(tmp_path)
+    monkeypatch.setenv("HOME", str(Path(files.authority).parent))
+    (tmp_path / "none.pem").write_text("no certificate")
+    with KfpServer(tls=files.server) as server:
+        held = {"host": server.url, "ca_cert": f"~/{Path(files.authority).name}"}
+        config.write_text(yaml.safe_dump({"contexts": {"tls": held}}))
+        assert experiments(connect("tls", patience=QUICK)).total_size == 1
+        with pytest.raises((TlsError, ContextError), match="certificate"):
+            connect(host=server.url, ca_cert=str(tmp_path / "none.pem"), patience=QUICK)
+
+
 def test_tls_needs_the_authority(tmp_path: Path, config: Path) -> None:
     files = make_certificates(tmp_path)
     with KfpServer(tls=files.server) as server:

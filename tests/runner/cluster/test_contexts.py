@@ -1,16 +1,21 @@
 """The file of contexts, and which one is used."""
 
+import re
+import shlex
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from kfp_lifecycle.runner.cluster import auth, choose
 from kfp_lifecycle.runner.cluster.choose import choose as choose_context
 from kfp_lifecycle.runner.cluster.contexts import Context, config_path, load
 from kfp_lifecycle.runner.cluster.errors import ContextError
+from kfp_lifecycle.scripts.app import app
+from tests.conftest import ROOT
 
 TEAM = {"host": "https://kubeflow.test/pipeline", "namespace": "team-a", "token_env": "TEAM_TOKEN"}
 
@@ -186,3 +191,22 @@ def test_sources_of_credentials_say_what_is_wrong(tmp_path: Path) -> None:
         assert said in str(raised.value)
         assert "pw1234" not in str(raised.value)
     assert auth.from_command("echo a b")() == "a b"
+
+
+def test_the_documented_file_and_commands_are_taken(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs/cluster.md").read_text()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "company-ca.pem").touch()
+    (held,) = re.findall(r"```yaml\n(current: .*?)```", page, re.DOTALL)
+    config.write_text(held)
+    assert set(load().named) == {"kind", "team"}
+    config.unlink()
+    commands = re.findall(r"^kfp-lifecycle (context set (?:.*\\\n)*.*)", page, re.MULTILINE)
+    assert len(commands) >= 4
+    for command in commands:
+        config.unlink(missing_ok=True)
+        done = CliRunner().invoke(app, shlex.split(command.replace("\\\n", "")))
+        assert done.exit_code == 0, done.output
+        assert len(load().named) == 1

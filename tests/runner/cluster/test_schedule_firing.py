@@ -17,7 +17,7 @@ from tests.kfp_server.firing import Controller
 from tests.runner.cluster.scheduling import add_version, daily, to
 
 HOUR = timedelta(hours=1)
-SEEDS = range(100 if SOAK else 3)
+SEEDS = range(100 if SOAK else 2)
 
 
 def _apply(double: KfpServer, controller: Controller, definition: Definition) -> None:
