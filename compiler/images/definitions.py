@@ -1,14 +1,14 @@
 """``images/images.yaml``: which images there are, and what each one holds."""
 
-import importlib
-from collections.abc import Sequence
+import runpy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 from kfp_lifecycle.compiler.errors import CompileError
 from kfp_lifecycle.compiler.profiles.typed import Text, read_typed
-from kfp_lifecycle.compiler.repository import Repository, use_code_of
+from kfp_lifecycle.compiler.repository import Repository
 from kfp_lifecycle.components.shared.errors import did_you_mean
 
 FOLDER, DEFINITIONS = "images", "images.yaml"
@@ -89,12 +89,16 @@ def find_images(repository: Repository) -> ImageSet:
             f"{file} cannot be read: {error.strerror}.", "Go to a repository that defines images."
         ) from None
     found: _File = read_typed(data, str(file), _File)[0]
-    use_code_of(repository)
-    references = importlib.import_module(repository.module("components", "shared", "image"))
+    reference = _references(repository.root / "components" / "shared" / "image.py")
     return ImageSet(
         repository.root,
         found.base,
         found.python,
         dict(found.images),
-        {name: references.image(name) for name in found.images},
+        {name: reference(name) for name in found.images},
     )
+
+
+def _references(module: Path) -> Callable[[str], str]:
+    """The function that gives an image's reference; as it is in that file, whatever is installed."""
+    return cast("Callable[[str], str]", runpy.run_path(str(module))["image"])
