@@ -110,7 +110,7 @@ class Answer:
         """
         cannot = f"Cannot {what}" if what else "The request failed"
         if self.tls:
-            return TlsError(f"{cannot}: no trusted connection to {where}: {self.text}.", _TRUST)
+            return TlsError(f"{cannot}: no trusted connection to {where}: {self.text}.", _trust(self.text))
         if self.status == 0:
             return UnreachableError(f"{cannot}: {where} does not answer: {self.text}.", _REACH)
         if self.unauthorized:
@@ -159,11 +159,23 @@ class Answer:
 
 
 _TRUST = "Give the certificate of its authority: --ca-cert FILE, KFP_CA_CERT, or ca_cert in the context."
+#: What OpenSSL says of other matters than an unknown authority, and what helps.
+_TLS = {
+    r"WRONG_VERSION_NUMBER|wrong version number|UNKNOWN_PROTOCOL": (
+        "The server speaks plain HTTP there: write http://, or name another port."
+    ),
+    r"[Mm]ismatch|doesn't match": "Use an address that the certificate is for.",
+    r"has expired|not yet valid": "Have the certificate renewed, or set this machine's clock.",
+}
 _REACH = "Look at the address (kfp-lifecycle context show), and whether the server runs."
 _WHO = (
     "Log in again, or give a token or cookie: KFP_TOKEN, KFP_COOKIES, or kfp-lifecycle context set "
     "--token-command."
 )
+
+
+def _trust(text: str) -> str:
+    return next((fix for pattern, fix in _TLS.items() if re.search(pattern, text)), _TRUST)
 
 
 def read_answer(error: Exception, hide: Callable[[str], str] = redact) -> Answer | None:

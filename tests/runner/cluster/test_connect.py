@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from kfp_lifecycle.runner.cluster import transport
-from kfp_lifecycle.runner.cluster.answers import wait_seconds
+from kfp_lifecycle.runner.cluster.answers import Answer, wait_seconds
 from kfp_lifecycle.runner.cluster.connect import Server, connect
 from kfp_lifecycle.runner.cluster.errors import (
     ContextError,
@@ -206,17 +206,28 @@ def test_tls_needs_the_authority(tmp_path: Path, config: Path) -> None:
             yaml.safe_dump({"contexts": {"tls": {"host": server.url, "ca_cert": files.authority}}})
         )
         assert experiments(connect("tls", patience=QUICK)).total_size == 1
-        with pytest.raises(TlsError):
+        with pytest.raises(TlsError, match=r"an address that the certificate is for"):
             connect(
                 host=server.url.replace("127.0.0.1", "localhost"), ca_cert=files.authority, patience=QUICK
             )
         plain = server.url.replace("https", "http")
         with pytest.raises(UnreachableError):
             connect(host=plain, patience=Patience(0.2, 0.01, 0.02))
-    with KfpServer() as server, pytest.raises(TlsError):
+    with KfpServer() as server, pytest.raises(TlsError, match=r"plain HTTP there: write http://"):
         connect(host=server.url.replace("http", "https"), patience=QUICK)
     with pytest.raises(ContextError, match=r"no file /none\.pem"):
         connect(host="https://x", ca_cert="/none.pem")
+
+
+@pytest.mark.parametrize(
+    ("said", "fix"),
+    [
+        ("certificate verify failed: certificate has expired", "renewed"),
+        ("certificate verify failed: self-signed certificate in certificate chain", "--ca-cert FILE"),
+    ],
+)
+def test_tls_says_what_helps(said: str, fix: str) -> None:
+    assert fix in str(Answer(0, said, tls=True, sent=False).error("connect", "https://x"))
 
 
 def test_many_users_need_a_namespace(shared: KfpServer, monkeypatch: pytest.MonkeyPatch) -> None:
