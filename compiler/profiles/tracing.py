@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kfp_lifecycle.compiler.profiles.model import Images, Profile, Resources, Settings
+from kfp_lifecycle.compiler.spec import Spec, executors
 
 #: Name of the volume that is mounted as shared memory.
 _SHARED_MEMORY = "shared-memory"
@@ -119,6 +120,21 @@ def _tell_of_trials(task: Any, profile: Profile) -> None:
         pods[trainer] = {key: value for key, value in said.items() if key not in _OF_STEPS}
     if any(pods.values()):
         task.set_env_variable(PODS_VARIABLE, json.dumps(pods, sort_keys=True))
+
+
+def forget_trials(spec: Spec) -> None:
+    """Takes what :func:`_tell_of_trials` has told out of a component that is compiled alone.
+
+    A pipeline that loads the component from its file makes a task of its own and tells that one; and KFP
+    2.17 cannot compile a pipeline with a component from a file that has environment variables.
+    """
+    containers = [executor.get("container", {}) for executor in executors(spec).values()]
+    for container in [container for container in containers if "env" in container]:
+        from kfp_lifecycle.components.katib_tune.trial_job import PODS_VARIABLE
+
+        container["env"] = [variable for variable in container["env"] if variable["name"] != PODS_VARIABLE]
+        if not container["env"]:
+            del container["env"]
 
 
 def _plain(value: Any) -> Any:

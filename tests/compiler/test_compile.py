@@ -79,7 +79,7 @@ def test_every_compiled_file_loads_and_says_what_its_inputs_are(file: Path) -> N
             assert item.get("parameterType") or item.get("artifactType"), name
     for name, item in parameters(root, "inputDefinitions").items():
         assert ("defaultValue" in item) == item.get("isOptional", False), name
-        must_be_given = {"source", "target", "model_name"}
+        must_be_given = {"source", "target", "model_name", "search_space"}
         assert item.get("isOptional") or name in must_be_given, name
 
 
