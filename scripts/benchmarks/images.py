@@ -16,7 +16,7 @@ from pathlib import Path
 import requests
 from measure import ROOT, publish, table
 
-from kfp_lifecycle.compiler.images.build import pip_secrets, build
+from kfp_lifecycle.compiler.images.build import build, pip_secrets
 from kfp_lifecycle.compiler.images.definitions import ImageSet, find_images
 from kfp_lifecycle.compiler.images.engine import Engine, find_engine
 from kfp_lifecycle.compiler.repository import find_repository

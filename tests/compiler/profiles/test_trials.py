@@ -9,7 +9,7 @@ import yaml
 from kfp_lifecycle.compiler.compile import compile_repository
 from kfp_lifecycle.compiler.profiles.find import read_profile
 from kfp_lifecycle.components.katib_tune.trial_job import PODS_VARIABLE
-from tests.repositories import GOOD, OTHER, tiny
+from tests.repositories import GOOD, OTHER, PIPELINE, tiny
 
 PROFILE = """
 images: {pull_policy: Always, pull_secrets: [login]}
@@ -27,15 +27,25 @@ components:
 """
 
 
-def env_of(folder: Path, component: str, profile: str) -> dict[str, Any]:
+FLOW = PIPELINE.replace("good.component import good", "katib_tune.component import katib_tune")
+FLOW = FLOW.replace("last = good(", "last = katib_tune(")
+
+
+def env_of(folder: Path, component: str, profile: str, compiled: str = "flow") -> dict[str, Any]:
     named = {"katib_tune": GOOD.replace("def good", "def katib_tune"), "other": OTHER}
-    repository = tiny(folder / component, named, {})
+    repository = tiny(folder / f"{component}-{compiled}", named, {"flow": FLOW})
     file = repository.root / "profile.yaml"
     file.write_text(profile)
-    (one,) = compile_repository(repository, [component], read_profile(file))
+    (one,) = compile_repository(repository, [compiled], read_profile(file))
     spec = next(yaml.safe_load_all(one.text))
-    (executor,) = spec["deploymentSpec"]["executors"].values()
+    executor = spec["deploymentSpec"]["executors"][f"exec-{component}"]
     return {item["name"]: item["value"] for item in executor["container"].get("env", [])}
+
+
+def test_a_component_alone_is_told_nothing_so_that_a_pipeline_can_load_its_file(tmp_path: Path) -> None:
+    # KFP 2.17 cannot compile a pipeline with a component from a file that has environment variables.
+    assert PODS_VARIABLE in env_of(tmp_path, "katib-tune", PROFILE)
+    assert env_of(tmp_path, "katib-tune", PROFILE, "katib-tune") == {}
 
 
 def test_the_step_is_told_of_its_trials_pods(tmp_path: Path) -> None:
