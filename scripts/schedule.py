@@ -153,12 +153,14 @@ def _trigger(cron: str, every: str, start: str, end: str, catchup: bool, zone: s
 
 def _show_times(server: "Server", name: str, trigger: "Trigger") -> None:
     """The next times, before anything is changed; refuses what never fires."""
+    from kfp_lifecycle.runner.cluster.schedule_apply import beat
     from kfp_lifecycle.runner.cluster.schedules import list_schedules, server_clock
     from kfp_lifecycle.scripts.schedule_display import time_lines
 
     clock = server_clock(server)
     trigger.check(clock.now)
-    for line in time_lines(name, trigger, clock, new=not list_schedules(server, name)):
+    there = list_schedules(server, name)
+    for line in time_lines(name, trigger, clock, new=not there, since=beat(trigger, there) or clock.now):
         typer.echo(line)
 
 

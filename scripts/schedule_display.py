@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _COUNT = 3
 
 
-def time_lines(name: str, trigger: "Trigger", clock: "Clock", new: bool) -> Iterator[str]:
-    """When a schedule that is about to be made fires next, and what is odd about it."""
+def time_lines(name: str, trigger: "Trigger", clock: "Clock", new: bool, since: datetime) -> Iterator[str]:
+    """When a schedule fires next, its interval counted from ``since``, and what is odd about it."""
     zone = f" ({trigger.cron.zone})" if trigger.cron else ""
     yield f"{typer.style(name, bold=True)}: {trigger.text}{zone}"
     if passed := _passed(trigger, clock, new):
         yield typer.style(passed, fg=typer.colors.YELLOW)
-    for number, time in enumerate(trigger.next_times(clock.now, clock.now, _COUNT)):
+    for number, time in enumerate(trigger.next_times(since, clock.now, _COUNT)):
         wait = f"  in {duration((time - clock.now).total_seconds())}" if number == 0 else ""
         yield f"  {local(time, seconds=True)}{wait}"
     for note in (clock.skew, _summer_time(trigger, clock.now)):

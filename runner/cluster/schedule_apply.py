@@ -275,11 +275,18 @@ def _near(triggers: Sequence[Trigger], created: datetime, now: datetime) -> date
     return None
 
 
+def beat(trigger: Trigger, schedules: Sequence[Schedule]) -> datetime | None:
+    """Since when an interval counts that stays as it is in the newest of ``schedules``; None for others."""
+    old = schedules[-1].trigger if schedules else None
+    if not trigger.every or trigger.start or old is None or old.every != trigger.every:
+        return None
+    return old.start or schedules[-1].created
+
+
 def _later(trigger: Trigger, schedules: Sequence[Schedule], now: datetime) -> Trigger:
     """The trigger without what has passed; an interval that stays the same keeps the beat of the old one."""
-    old = schedules[-1].trigger
-    if trigger.every and not trigger.start and old is not None and old.every == trigger.every:
-        trigger = replace(trigger, start=old.start or schedules[-1].created)
+    if since := beat(trigger, schedules):
+        trigger = replace(trigger, start=since)
     return trigger.since(now, now) if trigger.start else trigger
 
 

@@ -205,6 +205,16 @@ def test_a_change_that_broke_off_is_shown_and_not_resumed(double: KfpServer, cal
     assert call("schedules", "delete", "small").stdout.count("Deleted small") == 2
 
 
+def test_the_times_shown_again_are_those_that_it_has(double: KfpServer, call: Call) -> None:
+    assert call("schedule", "small.yaml", "--every", "6h").exit_code == 0
+    (item,) = double.state.recurring.values()
+    item["created_at"] = "2026-01-01T01:11:11Z"
+    again = call("schedule", "small.yaml", "--every", "6h").stdout
+    assert again.count(":11:11 ") == 3
+    other = call("schedule", "small.yaml", "--every", "6h", "--max-concurrency", "2").stdout
+    assert other.count(":11:11 ") == 3
+
+
 def test_paused_at_once_stays_paused_when_scheduled_again(double: KfpServer, call: Call) -> None:
     assert call(*DAILY).exit_code == 0
     assert call("schedules", "pause", "small").stdout == "Paused small.\n"
