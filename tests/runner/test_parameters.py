@@ -193,15 +193,20 @@ def test_an_empty_file_gives_nothing(file: RunnableFile) -> None:
     assert from_yaml(file, "# nothing yet\n") == {}
 
 
-def test_the_parameter_files_of_this_repository_fit_the_training_pipeline() -> None:
+def test_the_parameter_files_of_this_repository_fit_their_pipelines() -> None:
     from kfp_lifecycle.runner.load import load
     from kfp_lifecycle.runner.resolve import INSTALLED, find
 
-    training = load(find("training", INSTALLED.parent))
+    # A file is named after its pipeline and its table; without a pipeline's name it is for training.
+    pipelines = {folder.name for folder in (INSTALLED / "pipelines").iterdir()}
     files = sorted((INSTALLED.parent / "pipelines" / "params").glob("*.yaml"))
-    assert files
-    for path in files:
-        assert {"source", "target", "model_name"} <= read_parameters(training, path).keys()
+    meant = [
+        max((p for p in pipelines if f.stem.startswith(f"{p}-")), key=len, default="training") for f in files
+    ]
+    assert set(meant) == pipelines
+    for path, name in zip(files, meant, strict=True):
+        pipeline = load(find(name, INSTALLED.parent))
+        assert {"source", "target", "model_name"} <= read_parameters(pipeline, path).keys()
 
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
