@@ -119,6 +119,7 @@ def katib_tune(
             fitted.
         ParameterError: A parameter is of the wrong type or out of range.
         SplitError: There are too few rows, classes, groups or moments for the folds.
+        SchemaError: The splits are not of the schema.
         ClusterError: Kubernetes cannot be reached or refuses, or Katib is not installed.
         TrackingError: MLflow cannot be reached, or in a pod none is configured.
         StorageError: The data cannot be read, or the disk is full.
