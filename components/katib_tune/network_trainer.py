@@ -1,6 +1,7 @@
 """``train-gpu`` in a search: its options and networks checked, and trained anew for the comparison."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from kfp_lifecycle.components.evaluate.predictions import Scored
 from kfp_lifecycle.components.evaluate.scoring import read_truth
 from kfp_lifecycle.components.katib_tune.backend import Problem
 from kfp_lifecycle.components.katib_tune.network_options import check_options, network_options
-from kfp_lifecycle.components.katib_tune.space import ends
 from kfp_lifecycle.components.katib_tune.trainer import Rows, parts, scored
 from kfp_lifecycle.components.shared.errors import LifecycleError, TuningError
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
@@ -21,15 +21,15 @@ from kfp_lifecycle.components.train.crossval import finite_predictions
 from kfp_lifecycle.components.train.weights import parse_class_weight
 from kfp_lifecycle.components.train_gpu.device import choose_device
 from kfp_lifecycle.components.train_gpu.distributed import Group
-from kfp_lifecycle.components.train_gpu.export import NetworkFiles
+from kfp_lifecycle.components.train_gpu.export import NetworkFiles, export_network
 from kfp_lifecycle.components.train_gpu.features import Tables, make_tables
 from kfp_lifecycle.components.train_gpu.fitting import fit_tables, layout
 from kfp_lifecycle.components.train_gpu.losses import Target
-from kfp_lifecycle.components.train_gpu.network import build_network
+from kfp_lifecycle.components.train_gpu.network import OWN, build_network
 from kfp_lifecycle.components.train_gpu.options import NetworkOptions
 from kfp_lifecycle.components.train_gpu.statistics import Statistics
 
-#: Options that decide what the network is: each of their values is built once before the first trial.
+#: Options that decide what the network is: each choice is built once before the first trial.
 _OF_NETWORK = ("network", "network_parameters")
 
 
@@ -60,13 +60,12 @@ class NetworkTrainer:
         found = check_options(self._problem, self._schema.task)
         parse_class_weight(found["class_weight"], self._schema)
         self._build(self._options({}))
-        for name, value in ends(self._problem.space):
-            if name in _OF_NETWORK:
-                try:
-                    self._build(self._options({name: value}))
-                except LifecycleError as error:
-                    problem = f"The search space's parameter {name!r} has {value!r}: {error}"
-                    raise TuningError(problem, "Correct it.") from error
+        for searched in self._networks():
+            try:
+                self._build(self._options(searched))
+            except LifecycleError as error:
+                said = ", ".join(f"{name} {value!r}" for name, value in searched.items())
+                raise TuningError(f"The search space has {said}: {error}", "Correct it.") from error
         return found
 
     def refit(self, parameters: Mapping[str, Any]) -> Scored:
@@ -89,8 +88,21 @@ class NetworkTrainer:
         share, seed = self._options({}).validation_share, self._problem.seed
         return make_tables(self._rows.train, self._schema, self._plan, share, seed, self._scratch)
 
+    def _networks(self) -> Iterator[dict[str, Any]]:
+        """What is searched of the network itself: each choice, with those that hold under it."""
+        space = self._problem.space
+        own = [parameter for parameter in space if parameter.name in _OF_NETWORK]
+        for values in itertools.product(*(parameter.values for parameter in own)) if own else ():
+            chosen: dict[str, Any] = {}
+            for parameter, value in zip(own, values, strict=True):
+                if space.active(parameter.name, chosen):
+                    chosen[parameter.name] = value
+            yield chosen
+
     def _build(self, options: NetworkOptions) -> None:
         tables = self._tables
         count = len(tables.spec.numbers)
         nothing = Statistics(torch.zeros(count), torch.ones(count), torch.zeros(0, dtype=torch.int64))
-        build_network(tables.spec, nothing, Target.of(self._schema, 0.0, 1.0).outputs, options)
+        network = build_network(tables.spec, nothing, Target.of(self._schema, 0.0, 1.0).outputs, options)
+        if options.network not in OWN:  # the model needs its graph, and a search is long
+            export_network(network, layout(tables, self._schema), options.network)

@@ -28,6 +28,9 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "training-torch": COMMON
     | {"epochs": 1, "reference_rows": 50, "bootstrap_samples": 20, "model_name": "m", "network": "mlp"},
     "tuning": COMMON | QUICK | {"folds": 2, "max_trials": 2, "search_space": '{"max_depth": [2, 3]}'},
+    "tuning-torch": COMMON
+    | {"max_trials": 2, "search_space": '{"dropout": [0.1, 0.3]}', "bootstrap_samples": 20}
+    | {"estimator_parameters": '{"network": "mlp", "epochs": 1}', "reference_rows": 50, "model_name": "m"},
     "prepare": COMMON,
 }
 

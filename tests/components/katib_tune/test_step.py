@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 import yaml
 
-from kfp_lifecycle.components.katib_tune.comparison import Rows, compare
+from kfp_lifecycle.components.katib_tune.backend import TrialData
+from kfp_lifecycle.components.katib_tune.comparison import compare
 from kfp_lifecycle.components.katib_tune.katib_course import EXPERIMENT, SUGGESTION, TRIAL, Patience
-from kfp_lifecycle.components.katib_tune.step import katib_tune_step
+from kfp_lifecycle.components.katib_tune.trainer import Rows, open_trainer
+from kfp_lifecycle.components.katib_tune.tuning import TuneOptions, make_problem
 from kfp_lifecycle.components.shared.errors import (
     ClusterError,
     EstimatorError,
@@ -24,96 +26,18 @@ from kfp_lifecycle.components.shared.errors import (
     SchemaError,
     TuningError,
 )
-from kfp_lifecycle.components.shared.inference.plan import CategoryPlan, NumberPlan, Plan
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
 from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
 from kfp_lifecycle.components.train.training import TrainingOptions
 from tests.components import trained
 from tests.components.katib_tune.katib_controller import Katib, Outcome
-from tests.components.trained import Artifact
+from tests.components.katib_tune.steps import OUTPUTS, SPACE, Ran, inputs, step
 from tests.kubernetes_api import KubernetesApi
-
-OUTPUTS = ("trials", "metrics", "report", "experiment_yaml")
-SPACE = {
-    "learning_rate": {"type": "float", "min": 0.02, "max": 0.3, "log": True},
-    "max_depth": {"type": "int", "min": 2, "max": 6},
-    "max_features": {"values": [0.5, 1.0]},
-}
-ASKED: dict[str, Any] = {
-    "search_space": json.dumps(SPACE),
-    "objective": "auto",
-    "goal": "",
-    "additional_metrics": [],
-    "algorithm": "random",
-    "algorithm_settings": "{}",
-    "early_stopping": "none",
-    "max_trials": 10,
-    "parallel_trials": 2,
-    "max_failed_trials": 0,
-    "time_budget": 0.0,
-    "estimator": "auto",
-    "estimator_parameters": '{"max_iter": 30}',
-    "class_weight": "none",
-    "folds": 2,
-    "where": "auto",
-    "storage": "tuning.db",
-    "memory_limit": "",
-    "trainer": "train",
-    "trial_image": "registry.example/train:1",
-    "namespace": "",
-    "service_account": "",
-    "keep_experiment": False,
-    "run_id": "",
-    "experiment": "tuning",
-    "run_name": "search",
-    "confidence": 0.95,
-    "bootstrap_samples": 200,
-    "seed": 42,
-}
-
-
-def _inputs(folder: Path, rows: pl.DataFrame, target: str, task: str) -> Path:
-    made = trained.prepare(folder, rows, target, task)
-    columns = [
-        CategoryPlan(one.name) if one.type == "string" else NumberPlan(one.name, one.name)
-        for one in made.schema.features
-    ]
-    inputs = {one.name: one.type for one in made.schema.features}
-    plan = Plan(inputs=inputs, derive={}, columns=columns, target=target, task=task, parameters={})
-    FeatureTransform(plan.to_dict()).save(folder / "plan.json")
-    return folder
 
 
 @pytest.fixture(scope="module")
 def churn(tmp_path_factory: pytest.TempPathFactory, table: Callable[[str], Any]) -> Path:
-    return _inputs(tmp_path_factory.mktemp("churn"), trained.churn(table, 3000), "churn", "binary")
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a step gave."""
-
-    outputs: Any
-    artifacts: dict[str, Artifact]
-    folder: Path
-
-    def text(self, name: str) -> str:
-        return Path(self.artifacts[name].path).read_text(encoding="utf-8")
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        return self.artifacts["metrics"].metadata
-
-    @property
-    def trials(self) -> pl.DataFrame:
-        return pl.read_parquet(Path(self.artifacts["trials"].path) / "*.parquet")
-
-
-def _step(data: Path, folder: Path, **asked: Any) -> Ran:
-    inputs = {"train": "train", "test": "test", "schema": "schema.json", "plan": "plan.json"}
-    given = {name: Artifact(str(data / file), uri=f"s3://bucket/{file}") for name, file in inputs.items()}
-    made = {name: Artifact(str(folder / "out" / name)) for name in OUTPUTS}
-    return Ran(katib_tune_step(**given, **made, **{**ASKED, **asked}), made, folder)
+    return inputs(tmp_path_factory.mktemp("churn"), trained.churn(table, 3000), "churn", "binary")
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +47,7 @@ def ran(churn: Path, empty_store: Path, tmp_path_factory: pytest.TempPathFactory
         patch.chdir(folder)
         (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        return _step(churn, folder)
+        return step(churn, folder)
 
 
 def test_the_best_parameters_are_one_json_text_with_integers(ran: Ran) -> None:
@@ -216,7 +140,7 @@ def test_the_experiment_that_katib_would_get(ran: Ran) -> None:
 def test_a_search_that_cannot_help_says_so(churn: Path, here: Path) -> None:
     """Only the seed differs, and HistGradientBoosting of so many rows has no use for it."""
     space = {"random_state": {"values": [1, 2]}, "verbose": {"values": [0, False]}}
-    ran = _step(churn, here, search_space=json.dumps(space), max_trials=3, algorithm="grid")
+    ran = step(churn, here, search_space=json.dumps(space), max_trials=3, algorithm="grid")
     assert not ran.outputs.helped
     assert "Tuning did not help" in ran.text("report")
     assert json.loads(ran.outputs.best_parameters) == {"max_iter": 30}  # of equals the first
@@ -237,8 +161,11 @@ def test_default_and_best_on_the_test_rows(
     default: dict[str, int], best: dict[str, int], verdict: str, metric: str, maximize: bool, churn: Path
 ) -> None:
     rows = Rows(churn / "train", churn / "test", churn / "schema.json", churn / "plan.json")
-    options = TrainingOptions(estimator_parameters=default)
-    found = compare(rows, options, best, metric, maximize, samples=200)
+    schema, plan = TableSchema.load(rows.schema), FeatureTransform.load(rows.plan)
+    options = TuneOptions(TrainingOptions(estimator_parameters=default))
+    problem = make_problem({"parameters": SPACE}, schema, TrialData("", "", ""), options, "churn")
+    with open_trainer(problem, rows, schema, plan) as trainer:
+        found = compare(trainer.refit, best, metric, maximize, samples=200)
     assert found.verdict == verdict
     assert found.helped == (verdict == "better")
     assert found.rows == pl.scan_parquet(churn / "test" / "*.parquet").select(pl.len()).collect().item()
@@ -249,7 +176,7 @@ def test_default_and_best_on_the_test_rows(
 def test_a_regression_and_a_whole_search_as_text(here: Path, table: Callable[[str], Any]) -> None:
     rows = pl.from_pandas(table("diamonds")).head(1500).with_columns(pl.col(pl.Categorical).cast(pl.String))
     rows = rows.with_columns(pl.col(pl.Int32).cast(pl.Int64))
-    data = _inputs(here / "data", rows, "price", "regression")
+    data = inputs(here / "data", rows, "price", "regression")
     search = """
         objective: {metric: mae}
         algorithm: tpe
@@ -257,7 +184,7 @@ def test_a_regression_and_a_whole_search_as_text(here: Path, table: Callable[[st
         parameters:
           max_depth: {type: int, min: 2, max: 5}
     """
-    ran = _step(data, here, search_space=search)
+    ran = step(data, here, search_space=search)
     assert ran.trials.height == 4
     assert ran.metrics["cv_mae"] == ran.trials["value"].min()
     assert ran.metrics["cv_mae"] <= ran.metrics["cv_mae_default"]
@@ -267,6 +194,7 @@ def test_a_regression_and_a_whole_search_as_text(here: Path, table: Callable[[st
     ("asked", "kind", "says"),
     [
         ({"search_space": "{}"}, TuningError, "search space is empty"),
+        ({"trainer": "train_gpu"}, ParameterError, "Give one of: train, train-gpu"),
         ({"search_space": '{"max_dept": {"type": "int", "min": 1, "max": 2}}'}, TuningError, "'max_depth'"),
         ({"search_space": '{"max_depth": {"type": "int", "min": 0, "max": 2}}'}, TuningError, "has 0"),
         ({"search_space": '{"max_depth": {"type": "int", "min": 3, "max": 2}}'}, TuningError, "min 3 above"),
@@ -296,7 +224,7 @@ def test_what_is_wrong_is_said_before_the_first_trial(
     asked: dict[str, Any], kind: type[LifecycleError], says: str, churn: Path, here: Path
 ) -> None:
     with pytest.raises(kind, match=re.escape(says)):
-        _step(churn, here, **asked)
+        step(churn, here, **asked)
     assert not (here / "tuning.db").exists()
     assert not (here / "out").exists()
 
@@ -304,7 +232,7 @@ def test_what_is_wrong_is_said_before_the_first_trial(
 def test_katib_without_a_cluster(churn: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(here / "none"))
     with pytest.raises(ClusterError, match="no way to a Kubernetes cluster"):
-        _step(churn, here, where="katib")
+        step(churn, here, where="katib")
 
 
 def test_a_step_leaves_no_half_output(churn: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +240,7 @@ def test_a_step_leaves_no_half_output(churn: Path, here: Path, monkeypatch: pyte
         "kfp_lifecycle.components.katib_tune.report.render", lambda *_, **__: SimpleNamespace().missing
     )
     with pytest.raises(AttributeError):
-        _step(churn, here, max_trials=2)
+        step(churn, here, max_trials=2)
     assert not any((here / "out" / name).exists() for name in OUTPUTS)
 
 
@@ -325,7 +253,7 @@ def test_splits_that_do_not_belong_together(churn: Path, here: Path) -> None:
     columns = [replace(one, name="contract2") if one.name == "contract" else one for one in schema.columns]
     replace(schema, columns=columns).save(other / "schema.json")
     with pytest.raises(SchemaError, match="train split has no column 'contract2'"):
-        _step(other, here, max_trials=2)
+        step(other, here, max_trials=2)
 
 
 def test_the_same_step_searches_with_katib(churn: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,7 +264,7 @@ def test_the_same_step_searches_with_katib(churn: Path, here: Path, monkeypatch:
     with KubernetesApi([EXPERIMENT, TRIAL, SUGGESTION], {"team": labels}) as api:
         monkeypatch.setenv("KUBECONFIG", str(api.kube_config(here)))
         Katib(api, lambda given: Outcome({"roc_auc": 0.7 + int(given.get("max_depth", 0)) / 100}))
-        ran = _step(churn, here, where="katib", max_trials=4, run_id="run-7")
+        ran = step(churn, here, where="katib", max_trials=4, run_id="run-7")
     best = json.loads(ran.outputs.best_parameters)
     table = ran.trials.filter(pl.col("number") > 0)
     assert best["max_depth"] == table["params.max_depth"].max()

@@ -58,6 +58,7 @@ def arguments(inputs: Inputs, here: Path) -> dict[str, Any]:
         "plan": Artifact(str(inputs.plan)),
         **outputs,
         "network_parameters": '{"hidden": [16]}',
+        "tuned_parameters": "{}",
         **OPTIONS,
     }
 
@@ -130,6 +131,9 @@ def test_what_the_step_leaves(arguments: dict[str, Any]) -> None:
         ({"precision": "fp16"}, "'precision' is 'fp16'"),
         ({"devices": -1}, "'devices' is -1"),
         ({"nodes": 2}, "no other node reaches it"),
+        ({"tuned_parameters": '{"epoch": 3}'}, "'epoch'.*Did you mean 'epochs'"),
+        ({"tuned_parameters": '{"epochs": 0}'}, "'epochs' is 0"),
+        ({"tuned_parameters": "epochs: 3"}, "'tuned_parameters' is not JSON"),
     ],
 )
 def test_parameters_are_checked(arguments: dict[str, Any], change: dict[str, Any], words: str) -> None:
