@@ -1,7 +1,7 @@
 """Our images beside ones made the usual way: size, start of a step, time to build.
 
-Run it where an engine and a registry are:
-``scripts/containers.sh .venv/bin/python scripts/benchmarks/images.py``.
+Run it where an engine and a registry are, for all images or those that are named:
+``scripts/containers.sh .venv/bin/python scripts/benchmarks/images.py [NAME…]``.
 """
 
 import os
@@ -40,7 +40,7 @@ INSTALLING = "python3 -m pip install --quiet --no-warn-script-location 'pandas' 
 def main() -> None:
     images, engine = find_images(find_repository(ROOT)), find_engine()
     sizes, builds = [], []
-    for name in NAMES:
+    for name in sys.argv[1:] or NAMES:
         engine.run(["builder", "prune", "--all", "--force"], "prune")
         cold = _seconds(lambda name=name: build(images, name, engine))
         changed = _after_a_change(images, name, engine)
