@@ -71,6 +71,8 @@ class Containers:
             "--workdir",
             str(self.working_dir),
         ]
+        # What a step writes beside itself, as a search its database, goes with the container.
+        found += ["--tmpfs", f"{self.working_dir}:mode=1777"] if self.working_dir != Path("/tmp") else []
         if self.engine.name == "podman" and os.getuid():
             found += ["--userns", "keep-id"]
         if self.host_network:
@@ -137,8 +139,11 @@ def _paths(value: Any) -> list[Path]:
     if not isinstance(value, str) or not value or len(value) > 4096 or "\0" in value or "\n" in value:
         return []
     path = Path(value.removeprefix("file://")).expanduser().absolute()
-    # Not a folder that holds this one: a lone dot or slash is not meant as a path.
-    return [path] if path.exists() and not Path.cwd().is_relative_to(path) else []
+    try:
+        # Not a folder that holds this one: a lone dot or slash is not meant as a path.
+        return [path] if path.exists() and not Path.cwd().is_relative_to(path) else []
+    except OSError:  # a text that is too long for a path
+        return []
 
 
 def _have(engine: Engine, image: str) -> None:
