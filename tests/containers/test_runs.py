@@ -60,7 +60,6 @@ def test_training_in_containers_gives_what_it_gives_as_processes(workshop: Works
     ("pipeline", "settings"),
     [
         ("training-torch", ("epochs=3",)),
-        ("tuning", ("max_trials=3", "folds=2", "experiment=tuning", "bootstrap_samples=100")),
     ],
 )
 def test_the_other_pipelines_run_in_their_images(
