@@ -71,8 +71,6 @@ class Containers:
             "--workdir",
             str(self.working_dir),
         ]
-        # What a step writes beside itself, as a search its database, goes with the container.
-        found += ["--tmpfs", f"{self.working_dir}:mode=1777"] if self.working_dir != Path("/tmp") else []
         if self.engine.name == "podman" and os.getuid():
             found += ["--userns", "keep-id"]
         if self.host_network:
