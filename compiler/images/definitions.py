@@ -101,4 +101,9 @@ def find_images(repository: Repository) -> ImageSet:
 
 def _references(module: Path) -> Callable[[str], str]:
     """The function that gives an image's reference; as it is in that file, whatever is installed."""
-    return cast("Callable[[str], str]", runpy.run_path(str(module))["image"])
+    try:
+        return cast("Callable[[str], str]", runpy.run_path(str(module))["image"])
+    except (OSError, KeyError) as error:
+        raise CompileError(
+            f"{module} gives no names to images: {error}.", "Define image(name) there, as this library does."
+        ) from error

@@ -4,8 +4,6 @@ import ipaddress
 import re
 
 import requests
-from oras.container import Container
-from oras.provider import Registry
 
 from kfp_lifecycle.compiler.errors import ImageError
 from kfp_lifecycle.components.shared.errors import redact
@@ -23,8 +21,15 @@ def digest(reference: str) -> str:
     """The digest that a registry has for a reference by tag or digest, with the logins of ``docker login``.
 
     Raises:
-        ImageError: The registry does not have it, wants a login, or cannot be reached.
+        ImageError: The registry does not have it, wants a login, or cannot be reached; oras is not installed.
     """
+    try:
+        from oras.container import Container
+        from oras.provider import Registry
+    except ImportError as error:
+        raise ImageError(
+            f"Registries cannot be asked: {error}.", "pip install 'kfp-lifecycle[images]'"
+        ) from error
     container = Container(reference)
     registry = Registry(container.registry, insecure=_on_this_machine(container.registry))
     url = f"{registry.prefix}://{container.manifest_url()}"

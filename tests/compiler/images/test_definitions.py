@@ -144,3 +144,18 @@ def test_an_image_without_locked_requirements_is_not_built(copy: Path) -> None:
     (copy / "images/core" / FILE).unlink()
     with pytest.raises(ImageError, match=r"not locked\. Run kfp-lifecycle images requirements"):
         build(find_images(Repository(copy, "kfp_lifecycle")), "core", Engine("docker", "/bin/false"))
+
+
+def test_without_a_module_that_names_them_there_are_no_images(copy: Path) -> None:
+    (copy / "components/shared/image.py").unlink()
+    with pytest.raises(CompileError, match=r"image\.py gives no names to images.*Define image\(name\)"):
+        find_images(Repository(copy, "kfp_lifecycle"))
+
+
+def test_without_its_client_no_registry_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kfp_lifecycle.compiler.errors import ImageError
+    from kfp_lifecycle.compiler.images.registry import digest
+
+    monkeypatch.setitem(sys.modules, "oras.container", None)
+    with pytest.raises(ImageError, match=r"pip install 'kfp-lifecycle\[images\]'"):
+        digest("127.0.0.1:1/x:1")
