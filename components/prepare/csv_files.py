@@ -45,8 +45,7 @@ def stage_csv(fetched: Fetched, options: Options, folder: Path) -> tuple[pl.Lazy
     files = [_plain_utf8(file, options.encoding, fetched.uri, folder) for file in fetched.files]
     reader = _Reader(files, options, fetched.uri)
     names = reader.names()
-    staged = folder / "staged.parquet"
-    reader.stage(staged)
+    staged = reader.stage(folder)
     blank = [name for name in names if (_REPEATED.sub(r"\1", name)).strip() == ""]
     frame = pl.scan_parquet(staged).drop(blank)
     return frame, {f"(column {names.index(name) + 1})": "its header is blank" for name in blank}
@@ -70,8 +69,12 @@ class _Reader:
             null_values=list(missing) or None,
         )
 
-    def stage(self, staged: Path) -> None:
+    def stage(self, folder: Path) -> Path:
         """Parses all into one Parquet file, in the fastest way that the fields allow.
+
+        Returns:
+            The file, in ``folder``. Each way has its own: a sink that Polars broke off may still be opening
+            and truncating its file while the next one writes.
 
         Raises:
             SourceError: The files cannot be parsed even as text.
@@ -83,15 +86,17 @@ class _Reader:
             # Looking for them in every field takes a quarter of the parser's time.
             ways.insert(0, (types, ()))
         problem: pl.exceptions.PolarsError | None = None
-        for way in ways:
+        for number, way in enumerate(ways):
+            staged = folder / f"staged-{number}.parquet"
             try:
                 # Read back a few times and thrown away: neither compression nor statistics would pay.
                 self.scan(*way).sink_parquet(staged, compression="uncompressed", statistics=False)
-                return
+                return staged
             except pl.exceptions.PolarsError as error:
                 if storage_problem(error) is not None:
                     raise
                 problem = error
+                staged.unlink(missing_ok=True)
         assert problem is not None
         raise self.problem(problem) from problem
 

@@ -59,6 +59,8 @@ class Given:
         statistics = measure(self.batches(self.tables.fit, shuffle=False), Group())
         self.network = build_network(self.tables.spec, statistics, 1, self.options)
         self.target = Target.of(self.schema)
+        # The first optimizer of a process imports a second's worth of PyTorch's compiler.
+        torch.optim.AdamW(self.network.parameters())
 
     def batches(self, path: Path, *, shuffle: bool):
         return make_batches(
