@@ -35,7 +35,7 @@ endef
 	$(call install,-e '.[steps$(comma)ui]' --group demo)
 
 .venv/.dev: pyproject.toml setup.py constraints.txt
-	$(call install,-e '.[steps$(comma)torch$(comma)tune$(comma)cluster$(comma)images$(comma)gcs$(comma)s3$(comma)sql$(comma)png$(comma)ui]' --group dev)
+	$(call install,-e '.[steps$(comma)torch$(comma)tune$(comma)cluster$(comma)serve$(comma)monitor$(comma)feast$(comma)images$(comma)gcs$(comma)s3$(comma)sql$(comma)png$(comma)ui]' --group dev)
 
 comma := ,
 

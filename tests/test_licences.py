@@ -5,7 +5,22 @@ from importlib.metadata import PackageNotFoundError, distribution
 
 from packaging.requirements import Requirement
 
-EXTRAS = ("steps", "torch", "tune", "cluster", "images", "gcs", "s3", "sql", "png", "ui", "mlflow-server")
+EXTRAS = (
+    "steps",
+    "torch",
+    "tune",
+    "cluster",
+    "serve",
+    "monitor",
+    "feast",
+    "images",
+    "gcs",
+    "s3",
+    "sql",
+    "png",
+    "ui",
+    "mlflow-server",
+)
 COPYLEFT = re.compile(r"\b[AL]?GPL|General Public License|EUPL|CC-BY-SA", re.IGNORECASE)
 
 

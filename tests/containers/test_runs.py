@@ -12,6 +12,9 @@ from tests.repositories import run
 
 pytestmark = pytest.mark.server
 
+#: In a container only /tmp is writable.
+SEARCH = ("storage=/tmp/tuning.db", "experiment=tuning", "bootstrap_samples=100")
+
 
 @pytest.fixture
 def place(workshop: Workshop, tmp_path: Path) -> Path:
@@ -60,6 +63,8 @@ def test_training_in_containers_gives_what_it_gives_as_processes(workshop: Works
     ("pipeline", "settings"),
     [
         ("training-torch", ("epochs=3",)),
+        ("tuning", ("max_trials=3", "folds=2", *SEARCH)),
+        ("tuning-torch", ("max_trials=2", *SEARCH)),
     ],
 )
 def test_the_other_pipelines_run_in_their_images(
