@@ -18,8 +18,10 @@ __all__ = [
     "LifecycleError",
     "ParameterError",
     "RegistryError",
+    "RolloutError",
     "RuleError",
     "SchemaError",
+    "ServingError",
     "SourceError",
     "SplitError",
     "StorageError",
@@ -81,6 +83,14 @@ class TuningError(LifecycleError):
 
 class ClusterError(LifecycleError):
     """Kubernetes cannot be reached, refuses, or has not installed what is asked of it."""
+
+
+class ServingError(LifecycleError):
+    """A model cannot be served: it is not whole, of another version, or nothing answers where it should."""
+
+
+class RolloutError(LifecycleError):
+    """A new version of a model did not pass its rollout; the one before has all traffic again."""
 
 
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]*@")

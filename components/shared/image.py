@@ -16,3 +16,4 @@ def image(name: str) -> str:
 CORE_IMAGE = image("core")
 TORCH_IMAGE = image("torch")
 TUNE_IMAGE = image("tune")
+SERVE_IMAGE = image("serve")
