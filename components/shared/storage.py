@@ -33,8 +33,8 @@ class Store(Protocol):
 
     uri: str
 
-    def names(self) -> list[str]:
-        """The names of all files, sorted; empty where there is nothing."""
+    def names(self, folder: str = "") -> list[str]:
+        """The names of all files, or of those in a folder, sorted; empty where there is nothing."""
 
     def read(self, name: str, path: Path) -> None:
         """Copies a file to the local ``path``. Raises ``StorageError``, also where there is none."""
@@ -124,8 +124,8 @@ class _Folder:
     def __init__(self, uri: str, root: Path) -> None:
         self.uri, self.root = uri, root
 
-    def names(self) -> list[str]:
-        files = (file for file in self.root.rglob("*") if file.is_file())
+    def names(self, folder: str = "") -> list[str]:
+        files = (file for file in (self.root / folder).rglob("*") if file.is_file())
         return sorted(
             n for file in files if not (n := file.relative_to(self.root).as_posix()).endswith(".partial")
         )
@@ -179,9 +179,9 @@ class _Objects:
         self.uri, self._start = uri, f"{prefix}/" if prefix else ""
         self._found, self._download, self._upload, self._remove = found, download, upload, remove
 
-    def names(self) -> list[str]:
+    def names(self, folder: str = "") -> list[str]:
         with _declared(self.uri, "read"):
-            keys = self._found(self._start)
+            keys = self._found(self._start + (f"{folder}/" if folder else ""))
         return sorted(n for key in keys if (n := key.removeprefix(self._start)) and not n.endswith("/"))
 
     def read(self, name: str, path: Path) -> None:
