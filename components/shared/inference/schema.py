@@ -36,6 +36,8 @@ class Column:
         true_value: For a boolean that was text, the text that means true (as ``Yes``).
         false_value: Likewise for false.
         time_format: strptime format of a timestamp or date that was text, None for ISO 8601.
+        reference: For a column that a feature store adds by the row's entity keys, its reference there
+            (``view:feature``); empty for one that comes with the row.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Column:
     true_value: str | None = None
     false_value: str | None = None
     time_format: str | None = None
+    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,31 @@ class Split:
 
 
 @dataclass(frozen=True)
+class FeatureSource:
+    """The feature store that the columns with a :attr:`Column.reference` come from.
+
+    Args:
+        repository: URI of the Feast repository, without credentials.
+        project: The Feast project.
+        service: The feature service; empty where the features were listed.
+        version: The service's version: its tag ``version``, else the digest of its definition.
+        registry_digest: Digest of the registry's definitions at the time of the join (``sha256:…``).
+        entities: The columns of a row that are entity keys, in order.
+        event_time: The column of a training row that is its event time; requests have none.
+        request: Columns that on-demand feature views compute with, which come with the row.
+    """
+
+    repository: str
+    project: str
+    service: str = ""
+    version: str = ""
+    registry_digest: str = ""
+    entities: list[str] = field(default_factory=list)
+    event_time: str = ""
+    request: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class TableSchema:
     """The columns of a table, its target and task, where it came from and how it was split.
 
@@ -87,6 +115,7 @@ class TableSchema:
         source_digest: The source's digest (``sha256:…``) or version (``generation:…``, ``etag:…``).
         dropped: Column name to the reason it was dropped.
         parameters: The parameters that prepare ran with, for lineage.
+        feature_source: The feature store that some of the columns come from; None where none does.
     """
 
     columns: list[Column]
@@ -100,6 +129,7 @@ class TableSchema:
     source_digest: str = ""
     dropped: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
+    feature_source: FeatureSource | None = None
 
     def column(self, name: str) -> Column:
         """The column of that name. Raises ``SchemaError`` where there is none."""
@@ -129,6 +159,8 @@ class TableSchema:
         values = {key: value for key, value in data.items() if key in known}
         values["columns"] = [_load(Column, column) for column in data["columns"]]
         values["split"] = _load(Split, data.get("split", {}))
+        if (source := data.get("feature_source")) is not None:
+            values["feature_source"] = _load(FeatureSource, source)
         return cls(**values)
 
     def save(self, path: str | Path) -> None:
