@@ -15,9 +15,13 @@ __all__ = [
     "DeviceError",
     "EstimatorError",
     "ExpressionError",
+    "FeatureStoreError",
     "LifecycleError",
+    "MonitorError",
+    "NotifyError",
     "ParameterError",
     "RegistryError",
+    "RetrainError",
     "RolloutError",
     "RuleError",
     "SchemaError",
@@ -91,6 +95,22 @@ class ServingError(LifecycleError):
 
 class RolloutError(LifecycleError):
     """A new version of a model did not pass its rollout; the one before has all traffic again."""
+
+
+class MonitorError(LifecycleError):
+    """Data cannot be compared with the reference, or what monitoring has kept cannot be read."""
+
+
+class RetrainError(LifecycleError):
+    """A retraining cannot be started, or the one that was waited for has failed."""
+
+
+class NotifyError(LifecycleError):
+    """A message cannot be sent; notify says so and goes on."""
+
+
+class FeatureStoreError(LifecycleError):
+    """The feature store cannot be opened or read, or does not have what was asked of it."""
 
 
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]*@")
