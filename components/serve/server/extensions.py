@@ -1,0 +1,47 @@
+"""What joins in at the server: metrics, prediction log, dynamic batching, gRPC, the page."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kfp_lifecycle.components.serve.server.host import Host
+from kfp_lifecycle.components.serve.server.http import Routes
+from kfp_lifecycle.components.serve.server.inference import Inference, Observer, Predictor
+from kfp_lifecycle.components.serve.server.options import ServerOptions
+
+
+class Service(Protocol):
+    """Something that runs beside REST, such as gRPC or the prediction log's writer."""
+
+    async def start(self, inference: Inference) -> None:
+        """Called once the model is loaded, before the server is ready."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Called when the last REST request has been answered; has ``grace_s`` seconds."""
+
+
+@dataclass
+class Extensions:
+    """What joins in.
+
+    Args:
+        predictor: What runs the model: the one given to :func:`extend`, or one around it.
+        observers: Who is told of each call.
+        routes: Further paths, answered without a look at the model.
+        services: What runs beside REST, started in order and stopped in the opposite one.
+    """
+
+    predictor: Predictor
+    observers: list[Observer] = field(default_factory=list)
+    routes: Routes = field(default_factory=dict)
+    services: list[Service] = field(default_factory=list)
+
+
+def extend(options: ServerOptions, host: Host, predictor: Predictor) -> Extensions:
+    """What the options turn on.
+
+    Args:
+        options: The server's settings.
+        host: The models.
+        predictor: Runs rows through a model, each call by itself.
+    """
+    return Extensions(predictor)
