@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 import polars as pl
 
+from kfp_lifecycle.components.monitor.findings import Decision, Findings, Verdict, distance
 from kfp_lifecycle.components.monitor.windows import Window
 from kfp_lifecycle.components.shared.errors import MonitorError, redact
 from kfp_lifecycle.components.shared.storage import open_store
@@ -42,13 +43,13 @@ class Row:
         end: The window's end.
         looked: When it was looked at.
         rows: Rows in the window.
-        alarm: Whether this window by itself says that the model should be retrained.
+        verdict: What the window says by itself (:data:`~.findings.Verdict`).
         retrain: What was decided, after patience and cooldown.
         reasons: Why, one text each.
         drift_share: Share of columns (0 to 1) that have drifted; None where none could be compared.
         drifted: The drifted columns, the most drifted first.
-        scores: By column how far it has moved; more is farther.
-        prediction_drift: How far the predictions have moved; None where not known.
+        scores: By column how far it has moved, in multiples of its threshold: 1 and more is drift.
+        prediction_drift: The same of the predictions; None where they could not be compared.
         accuracy: Accuracy (R² for regression) on rows whose labels have arrived; None where none have.
         accuracy_reference: The same at registration.
     """
@@ -59,7 +60,7 @@ class Row:
     end: datetime
     looked: datetime
     rows: int
-    alarm: bool
+    verdict: Verdict
     retrain: bool
     reasons: list[str] = field(default_factory=list)
     drift_share: float | None = None
@@ -68,6 +69,16 @@ class Row:
     prediction_drift: float | None = None
     accuracy: float | None = None
     accuracy_reference: float | None = None
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the window by itself calls for a retraining."""
+        return self.verdict == "drift"
+
+    @property
+    def judged(self) -> bool:
+        """Whether the window says anything: one with too little data, or with broken data, does not."""
+        return self.verdict in ("steady", "drift")
 
     @property
     def window(self) -> Window:
@@ -107,7 +118,7 @@ _SCHEMA: dict[str, Any] = {
     "end": _TIME,
     "looked": _TIME,
     "rows": pl.Int64,
-    "alarm": pl.Boolean,
+    "verdict": pl.String,
     "retrain": pl.Boolean,
     "reasons": pl.List(pl.String),
     "drift_share": pl.Float64,
@@ -143,7 +154,7 @@ class History:
             self._store.write(file, name)
 
     def recent(self, model: str, version: str, before: datetime, n: int) -> list[Row]:
-        """The last ``n`` windows of a model's version that ended before a moment, the earliest first.
+        """The last ``n`` judged windows of a model's version that ended before a moment, the earliest first.
 
         Raises:
             MonitorError: A file there is no row of a history. Names it.
@@ -152,7 +163,7 @@ class History:
         for name in reversed(self._names(_windows(model))):
             if len(found) == n:
                 break
-            if _end(name) < before and (row := self._row(name)).version == version:
+            if _end(name) < before and (row := self._row(name)).judged and row.version == version:
                 found.append(row)
         return found[::-1]
 
@@ -205,6 +216,32 @@ class History:
                     f"{redact(self.uri)}/{name} cannot be read as part of a history: {error}.",
                     "Delete it, or name another history.",
                 ) from error
+
+
+def row_of(findings: Findings, decision: Decision) -> Row:
+    """The row of a window, with the decision that it leads to by itself."""
+    performance = findings.performance
+    metrics = performance.metrics if performance else {}
+    accuracy = metrics.get("accuracy") or metrics.get("r2")
+    return Row(
+        model=findings.model.name,
+        version=findings.model.version,
+        start=findings.window.start,
+        end=findings.window.end,
+        looked=findings.looked,
+        rows=findings.quality.rows,
+        verdict=decision.verdict,
+        retrain=decision.retrain,
+        reasons=list(decision.reasons),
+        drift_share=findings.drift_share,
+        drifted=[column.name for column in findings.drifted],
+        scores={column.name: distance(column) for column in findings.compared},
+        prediction_drift=max(
+            (distance(one) for one in findings.predictions if one.score is not None), default=None
+        ),
+        accuracy=accuracy.now.value if accuracy else None,
+        accuracy_reference=accuracy.before.value if accuracy else None,
+    )
 
 
 def retraining_name(model: str, version: str, end: datetime) -> str:

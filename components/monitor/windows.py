@@ -54,7 +54,7 @@ def duration(text: str, parameter: str) -> timedelta:
     if "".join(f"{number}{unit}" for number, unit in parts) != text.strip():
         raise ParameterError(
             f"Parameter {parameter!r} is {text!r}, which is no length of time.",
-            "Write it as 90m, 6h, 7d or 2w" + ".",
+            "Write it as 90m, 6h, 7d or 2w.",
         )
     try:
         return sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in parts), timedelta())

@@ -25,7 +25,7 @@ def row(day: int = 0, *, model: str = "flights late/1", version: str = "3", alar
         end=NOON + day * DAY,
         looked=NOON + day * DAY + timedelta(minutes=5),
         rows=1000,
-        alarm=alarm,
+        verdict="drift" if alarm else "steady",
         retrain=False,
         reasons=["month: psi 0.9 > 0.1"],
         drift_share=0.25,

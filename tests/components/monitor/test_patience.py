@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kfp_lifecycle.components.monitor.history import Retraining, Row, retraining_name
-from kfp_lifecycle.components.monitor.patience import Patience, settle
+from kfp_lifecycle.components.monitor.history import History, Retraining, Row, retraining_name
+from kfp_lifecycle.components.monitor.patience import Patience, conclude, settle
 from kfp_lifecycle.components.shared.errors import ParameterError
 from tests.components.monitor.test_history import DAY, NOON, row
 
@@ -16,8 +17,12 @@ WEEK = Patience(1, 1, timedelta(days=7))
 
 
 def windows(text: str) -> list[Row]:
-    """A window a letter: ``x`` alarms, ``.`` does not."""
-    return [row(day, alarm=sign == "x") for day, sign in enumerate(text)]
+    """A window a letter: ``x`` alarms, ``.`` does not, ``?`` cannot be judged."""
+    found = [row(day, alarm=sign == "x") for day, sign in enumerate(text)]
+    return [
+        replace(one, verdict="unjudged") if sign == "?" else one
+        for one, sign in zip(found, text, strict=True)
+    ]
 
 
 def begun_by(one: Row) -> Retraining:
@@ -68,7 +73,20 @@ def test_a_window_looked_at_again_decides_as_before() -> None:
     one = row(3, alarm=True)
     assert settle(one, [], [begun_by(one)], WEEK).retrain
     # … but its labels may have come meanwhile, and say otherwise.
-    assert not settle(replace(one, alarm=False), [], [begun_by(one)], WEEK).retrain
+    assert not settle(replace(one, verdict="steady"), [], [begun_by(one)], WEEK).retrain
+
+
+@pytest.mark.parametrize(
+    ("seen", "decisions"), [("x?x", "..x"), ("x??", "..."), ("xx?x", ".x.x"), ("..x.x", "....x")]
+)
+def test_it_is_concluded_window_by_window_and_kept(tmp_path: Path, seen: str, decisions: str) -> None:
+    history, rule = History(str(tmp_path)), Patience(2, 3, timedelta())
+    found = [conclude(one, history, rule) for one in windows(seen)]
+    assert "".join("x" if one.retrain else "." for one in found) == decisions
+    assert history.rows(row().model) == found
+    assert all(one.reasons[0] == "month: psi 0.9 > 0.1" for one in found)
+    # Looked at again, each decides as before.
+    assert [conclude(one, history, rule) for one in windows(seen)] == found
 
 
 @pytest.mark.parametrize("rule", [(0, 3), (4, 3), (1, 0)])
