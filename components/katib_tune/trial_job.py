@@ -17,6 +17,13 @@ from kfp_lifecycle.components.katib_tune.backend import Problem
 from kfp_lifecycle.components.katib_tune.space import as_text
 from kfp_lifecycle.components.shared.errors import TuningError, redact
 from kfp_lifecycle.components.shared.metric_lines import TRIAL
+from kfp_lifecycle.components.shared.pod_settings import (
+    from_secret,
+    resources,
+    said,
+    secret_variables,
+    tolerations,
+)
 from kfp_lifecycle.components.shared.storage import MINIO, is_remote
 
 #: What the compiler tells the katib-tune step: by trainer, what the profile says of its pods.
@@ -85,7 +92,7 @@ def trial_job(
         "command": ["sh", "-c"],
         "args": [command_line(problem, names, settings)],
         "env": _environment(problem, settings),
-        "resources": _resources(settings),
+        "resources": resources(settings),
         "volumeMounts": mounts,
         "imagePullPolicy": settings.get("pull_policy"),
     }
@@ -94,9 +101,9 @@ def trial_job(
         "terminationGracePeriodSeconds": 10,
         "serviceAccountName": pod.service_account,
         "nodeSelector": settings.get("node_selector"),
-        "tolerations": [_toleration(given) for given in settings.get("tolerations") or ()],
+        "tolerations": tolerations(settings),
         "imagePullSecrets": [{"name": name} for name in settings.get("pull_secrets") or ()],
-        "containers": [_said(container)],
+        "containers": [said(container)],
         "volumes": volumes,
     }
     metadata = {
@@ -105,8 +112,8 @@ def trial_job(
     }
     # A trial that fails has failed: Katib counts it, and the algorithm may learn from it.
     job = {"backoffLimit": 0, "activeDeadlineSeconds": settings.get("timeout_seconds")}
-    template = {"metadata": metadata, "spec": _said(spec)}
-    return {"apiVersion": "batch/v1", "kind": "Job", "spec": _said(job) | {"template": template}}
+    template = {"metadata": metadata, "spec": said(spec)}
+    return {"apiVersion": "batch/v1", "kind": "Job", "spec": said(job) | {"template": template}}
 
 
 def command_line(problem: Problem, names: tuple[str, ...], settings: Mapping[str, Any]) -> str:
@@ -165,39 +172,16 @@ def _environment(problem: Problem, settings: Mapping[str, Any]) -> list[dict[str
     plain = {TRIAL: _NAME, "OMP_WAIT_POLICY": "PASSIVE", **(settings.get("env") or {})}
     if problem.parent_run and problem.trainer == "train-gpu":
         plain[PARENT_RUN_ID] = problem.parent_run
-    secret = [
-        _from_secret(variable, given["name"], key, bool(given.get("optional")))
-        for given in settings.get("secrets") or ()
-        for key, variable in given["env"].items()
-    ]
+    secret = secret_variables(settings)
     if any(uri.startswith("minio://") for uri in problem.data.uris):
         plain.setdefault("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL_S3") or MINIO)
         there = {*plain, *(item["name"] for item in secret)}
         secret += [
-            _from_secret(variable, STORE_SECRET, key, optional=True)
+            from_secret(variable, STORE_SECRET, key, optional=True)
             for key, variable in STORE_KEYS.items()
             if variable not in there
         ]
     return [*({"name": name, "value": value} for name, value in plain.items()), *secret]
-
-
-def _from_secret(variable: str, secret: str, key: str, optional: bool) -> dict[str, Any]:
-    reference = {"name": secret, "key": key, **({"optional": True} if optional else {})}
-    return {"name": variable, "valueFrom": {"secretKeyRef": reference}}
-
-
-def _resources(settings: Mapping[str, Any]) -> dict[str, Any]:
-    given = settings.get("resources") or {}
-    found = {kind: _said({k: v and str(v) for k, v in (given.get(kind) or {}).items()}) for kind in given}
-    if accelerator := settings.get("accelerator"):
-        limits = found.get("limits") or {}
-        found["limits"] = {**limits, accelerator["type"]: str(accelerator.get("count", 1))}
-    return _said(found)
-
-
-def _toleration(given: Mapping[str, Any]) -> dict[str, Any]:
-    said = {key: given.get(key) for key in ("key", "operator", "value", "effect")}
-    return _said({**said, "tolerationSeconds": given.get("seconds")})
 
 
 def _volumes(
@@ -210,7 +194,7 @@ def _volumes(
     def mount(claim: str, path: str, sub_path: str = "", read_only: bool = False) -> None:
         name = f"claim-{len(volumes)}" if claim not in volumes else volumes[claim]["name"]
         volumes.setdefault(claim, {"name": name, "persistentVolumeClaim": {"claimName": claim}})
-        mounts.append(_said({"name": name, "mountPath": path, "subPath": sub_path, "readOnly": read_only}))
+        mounts.append(said({"name": name, "mountPath": path, "subPath": sub_path, "readOnly": read_only}))
 
     for volume in settings.get("volumes") or ():
         mount(volume["claim"], volume["path"], volume.get("sub_path", ""))
@@ -232,8 +216,3 @@ def _canonical(amount: str) -> str:
     while size and size % factor == 0 and unit != units[-1]:
         size, unit = size // factor, units[units.index(unit) + 1]
     return f"{size}{unit}"
-
-
-def _said(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries that say something."""
-    return {key: value for key, value in given.items() if value or (value == 0 and value is not False)}

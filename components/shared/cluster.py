@@ -21,6 +21,7 @@ from kubernetes.config.incluster_config import load_incluster_config
 from kfp_lifecycle.components.shared.cancel import Cancelled, cancellable
 from kfp_lifecycle.components.shared.cluster_errors import (
     AlreadyThere,
+    Changed,
     NotInstalled,
     declared,
     not_allowed,
@@ -32,6 +33,7 @@ from kfp_lifecycle.components.shared.errors import ClusterError, redact
 __all__ = [
     "AlreadyThere",
     "Cancelled",
+    "Changed",
     "Cluster",
     "Kind",
     "NotInstalled",
@@ -219,7 +221,7 @@ class Cluster:
         """One request, tried again while it may help.
 
         Args:
-            verb: As RBAC calls it: ``get``, ``list``, ``create``, ``delete``.
+            verb: As RBAC calls it: ``get``, ``list``, ``create``, ``update``, ``delete``.
             path: Path of the URL.
             what: What it is about, for messages.
             body: What to send.
@@ -229,6 +231,7 @@ class Cluster:
 
         Raises:
             AlreadyThere: An object of the name is there.
+            Changed: The object is not any more the one that was read.
             NotInstalled: The cluster does not know the kind.
             ClusterError: It refuses, or cannot be reached for :data:`DEADLINE_S` seconds.
         """
@@ -250,7 +253,7 @@ class Cluster:
                 time.sleep(wait)
 
     def _send(self, verb: str, path: str, body: Any, query: list[tuple[str, str]] | None, answer: str) -> Any:
-        method = {"create": "POST", "delete": "DELETE"}.get(verb, "GET")
+        method = {"create": "POST", "update": "PUT", "delete": "DELETE"}.get(verb, "GET")
         return self.client.call_api(
             path,
             method,
@@ -320,6 +323,18 @@ class Objects:
             more = page["metadata"].get("continue", "")
             if not more:
                 return items
+
+    def update(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Puts an object in the place of the one that was read, and gives it back.
+
+        Raises:
+            Changed: Another has changed it since (its ``resourceVersion`` is another), or it is gone.
+        """
+        name = body["metadata"]["name"]
+        try:
+            return dict(self._call("update", f"{self._path}/{name}", name, body=dict(body)))
+        except _NotThere as error:
+            raise Changed(f"There is no {self._what(name)} any more.", "Run this again.") from error
 
     def delete(self, name: str) -> bool:
         """Deletes an object and, in the background, what it owns; False where it was not there."""

@@ -23,6 +23,10 @@ class AlreadyThere(ClusterError):  # noqa: N818
     """An object of the name is there already: the caller may adopt it."""
 
 
+class Changed(ClusterError):  # noqa: N818
+    """The object is another than the one that was read: the caller may read it again."""
+
+
 class NotInstalled(ClusterError):  # noqa: N818
     """The cluster does not know the kind of object."""
 
@@ -105,7 +109,9 @@ def declared(found: Refusal, verb: str, what: str, host: str, installs: str = ""
         return NotInstalled(
             f"The cluster does not know {what.partition(' ')[0]}.", f"Install {installs} there."
         )
-    if found.status == 409 and found.reason != "Conflict":
+    if found.status == 409 and found.reason == "Conflict":
+        return Changed(f"Another has changed {what} in the meantime.", "Run this again.")
+    if found.status == 409:
         return AlreadyThere(f"There is already {what}.", "Delete it, or choose another name.")
     return ClusterError(
         f"Kubernetes cannot {verb} {what}: {found.said} (HTTP {found.status}).",
