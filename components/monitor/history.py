@@ -18,15 +18,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import polars as pl
 
-from kfp_lifecycle.components.monitor.findings import Decision, Findings, Verdict, distance
 from kfp_lifecycle.components.monitor.windows import Window
 from kfp_lifecycle.components.shared.errors import MonitorError, redact
 from kfp_lifecycle.components.shared.storage import open_store
+
+if TYPE_CHECKING:  # retrain reads the history, and has no use for what judges metrics
+    from kfp_lifecycle.components.monitor.findings import Decision, Findings, Verdict
 
 _TIME = pl.Datetime("us", "UTC")
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -60,7 +62,7 @@ class Row:
     end: datetime
     looked: datetime
     rows: int
-    verdict: Verdict
+    verdict: "Verdict"
     retrain: bool
     reasons: list[str] = field(default_factory=list)
     drift_share: float | None = None
@@ -218,11 +220,14 @@ class History:
                 ) from error
 
 
-def row_of(findings: Findings, decision: Decision) -> Row:
+def row_of(findings: "Findings", decision: "Decision") -> Row:
     """The row of a window, with the decision that it leads to by itself."""
+    from kfp_lifecycle.components.monitor.findings import distance
+
     performance = findings.performance
     metrics = performance.metrics if performance else {}
     accuracy = metrics.get("accuracy") or metrics.get("r2")
+    predictions = [one for one in findings.predictions if one.score is not None]
     return Row(
         model=findings.model.name,
         version=findings.model.version,
@@ -236,9 +241,7 @@ def row_of(findings: Findings, decision: Decision) -> Row:
         drift_share=findings.drift_share,
         drifted=[column.name for column in findings.drifted],
         scores={column.name: distance(column) for column in findings.compared},
-        prediction_drift=max(
-            (distance(one) for one in findings.predictions if one.score is not None), default=None
-        ),
+        prediction_drift=max(map(distance, predictions), default=None),
         accuracy=accuracy.now.value if accuracy else None,
         accuracy_reference=accuracy.before.value if accuracy else None,
     )

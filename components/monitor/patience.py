@@ -72,8 +72,8 @@ def settle(row: Row, before: Sequence[Row], begun: Sequence[Retraining], patienc
 
     Args:
         row: The window; of its decision only the verdict is read.
-        before: Judged windows of the same model and version that ended earlier, the latest last; those that count
-            are the last ``windows - 1``.
+        before: Judged windows of the same model and version that ended earlier, the latest last; those that
+            count are the last ``windows - 1``.
         begun: The model's retrainings, in any order.
         patience: The rule.
 

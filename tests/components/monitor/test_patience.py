@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kfp_lifecycle.components.monitor.findings import Verdict
 from kfp_lifecycle.components.monitor.history import History, Retraining, Row, retraining_name
 from kfp_lifecycle.components.monitor.patience import Patience, conclude, settle
 from kfp_lifecycle.components.shared.errors import ParameterError
@@ -18,11 +19,8 @@ WEEK = Patience(1, 1, timedelta(days=7))
 
 def windows(text: str) -> list[Row]:
     """A window a letter: ``x`` alarms, ``.`` does not, ``?`` cannot be judged."""
-    found = [row(day, alarm=sign == "x") for day, sign in enumerate(text)]
-    return [
-        replace(one, verdict="unjudged") if sign == "?" else one
-        for one, sign in zip(found, text, strict=True)
-    ]
+    verdicts: dict[str, Verdict] = {"x": "drift", ".": "steady", "?": "unjudged"}
+    return [replace(row(day), verdict=verdicts[sign]) for day, sign in enumerate(text)]
 
 
 def begun_by(one: Row) -> Retraining:
@@ -35,7 +33,7 @@ def begun_by(one: Row) -> Retraining:
     [
         ("x", (1, 1), True, "Each alarm counts."),
         (".", (1, 1), False, "no alarm"),
-        ("x", (2, 3), False, "1 of the last 1 windows alarm; 2 of 3 are needed."),
+        ("x", (2, 3), False, "1 of the last 1 windows alarm; needed are 2 of 3."),
         ("xx", (2, 3), True, "2 of the last 2 windows alarm"),
         ("x.x", (2, 3), True, "2 of the last 3 windows alarm"),
         ("x..x", (2, 3), False, "1 of the last 3 windows"),
