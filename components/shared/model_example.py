@@ -1,7 +1,7 @@
 """The input example that a model carries, and what the model made of it when it was saved.
 
-It lies in the model as ``data/lifecycle/example.json``: rows as a server gets them in JSON, and the columns of
-their predictions. A server that gives other outputs for them does not serve what was trained.
+It lies in the model as ``data/lifecycle/example.json``: rows as a server gets them in JSON, and the columns
+of their predictions. A server that gives other outputs for them does not serve what was trained.
 """
 
 import json
@@ -48,7 +48,8 @@ def record(model: Any, rows: "pd.DataFrame") -> Example:
     import pandas as pd
 
     inputs = as_json(rows)
-    frame = pd.DataFrame({name: pd.Series([row[name] for row in inputs], dtype=object) for name in rows})
+    names = [str(name) for name in rows.columns]
+    frame = pd.DataFrame({name: pd.Series([row[name] for row in inputs], dtype=object) for name in names})
     return Example(inputs, as_json(model.predict(frame)))
 
 

@@ -11,6 +11,7 @@ In the folder, beside what MLflow puts there::
                    model.json          what the model says of itself
                    reference.parquet   a sample of settled training rows with out-of-fold predictions
                    training_rows.parquet   hashes of training rows
+                   example.json        rows of the input example, and what the model makes of them
 
 An estimator is a pickle. skops, which MLflow takes for scikit-learn models because its files cannot run
 code, would not make a model that brings its own code any safer to load, and would cost each process that
@@ -40,18 +41,21 @@ from kfp_lifecycle.components.shared import inference
 from kfp_lifecycle.components.shared.errors import EstimatorError, SchemaError
 from kfp_lifecycle.components.shared.inference.files import ESTIMATOR, SCHEMA, TRANSFORM
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
+from kfp_lifecycle.components.shared.model_example import DATA, EXAMPLE, record
 from kfp_lifecycle.components.shared.model_signature import as_source, signature
 
 if TYPE_CHECKING:  # register describes models, and has no use for scikit-learn, which these import
     from kfp_lifecycle.components.shared.inference.model import Model
     from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
 
-DATA = Path("data") / "lifecycle"
 DESCRIPTION, REFERENCE, TRAINING_ROWS = "model.json", "reference.parquet", "training_rows.parquet"
 
 #: In the reference sample the out-of-fold predictions are the columns of a prediction with this before the
 #: name, so that no column of the table can be meant.
 OUT_OF_FOLD = "_"
+
+#: Rows of the input example.
+EXAMPLE_ROWS = 5
 
 #: The most row hashes that a model carries (8 bytes each).
 MAX_HASHES = 1_000_000
@@ -168,6 +172,8 @@ def save_model(
     """
     import mlflow.pyfunc
 
+    from kfp_lifecycle.components.shared.inference.model import _load_pyfunc
+
     rows = TrainingRows.of(row_hashes)
     description = {
         "format": 1,
@@ -190,13 +196,15 @@ def save_model(
         (data / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         reference.write_parquet(data / REFERENCE)
         pl.DataFrame({"hash": rows.hashes}).write_parquet(data / TRAINING_ROWS)
+        example = as_source(reference.head(EXAMPLE_ROWS), schema, transform.input_columns)
+        record(_load_pyfunc(str(data)), example).save(data / EXAMPLE)
         mlflow.pyfunc.save_model(
             folder,
             loader_module=f"{code.name}.model",
             data_path=str(data),
             code_paths=[str(code)],
             signature=signature(schema, transform.input_columns),
-            input_example=as_source(reference.head(5), schema, transform.input_columns),
+            input_example=example,
             pip_requirements=_requirements(estimator),
         )
 

@@ -1,4 +1,4 @@
-"""Whether a candidate may have more traffic: its errors and its latency against limits. Nothing is measured here."""
+"""Whether a candidate may have more traffic: its errors and its latency, against limits. It measures nothing."""
 
 from dataclasses import dataclass
 
@@ -87,9 +87,7 @@ def _refusals(candidate: Window, stable: Window | None, limits: Limits) -> str:
     share, before = candidate.rejected / candidate.requests, stable.rejected / stable.requests
     if share <= before + limits.max_error_rate:
         return ""
-    return (
-        f"it refused {share:.1%} of the requests as bad ones, where the version before refused {before:.1%}"
-    )
+    return f"it refused {share:.1%} of the requests as bad, where the version before refused {before:.1%}"
 
 
 def _slowness(candidate: Window, stable: Window | None, limits: Limits) -> str:

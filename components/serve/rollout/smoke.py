@@ -48,7 +48,7 @@ class Caller:
         log.info("%d examples gave the recorded outputs at %s", rows, self._address.url)
 
     def replay(self, count: int) -> int:
-        """Sends ``count`` requests, an example each; an answer that is wrong is an error, as in :meth:`check`.
+        """Sends ``count`` requests, an example each; a wrong answer is an error, as in :meth:`check`.
 
         A request that fails on the server counts there, in its metrics, which is where a rollout looks.
 
@@ -59,7 +59,7 @@ class Caller:
         for number in range(count):
             try:
                 self._compare([number % len(self._example.inputs)])
-            except _Failed:
+            except _FailedError:
                 failed += 1
         return failed
 
@@ -81,40 +81,40 @@ class Caller:
         try:
             answer = self._session.post(f"{self._url}/infer", json=tensors(rows), timeout=_TIMEOUT_S)
         except requests.RequestException as error:
-            raise _Failed(f"There is no answer from {self._url}: {type(error).__name__}.") from error
+            raise _FailedError(f"There is no answer from {self._url}: {type(error).__name__}.") from error
         if answer.status_code >= 500:
-            raise _Failed(f"An example was answered with {answer.status_code}: {answer.text[:300]}")
+            raise _FailedError(f"An example was answered with {answer.status_code}: {answer.text[:300]}")
         if answer.status_code != 200:
             raise RolloutError(f"An example was answered with {answer.status_code}: {answer.text[:300]}")
         return _rows(answer.json())
 
 
-class _Failed(RolloutError):
+class _FailedError(RolloutError):
     """A request that the server failed at, or did not answer."""
 
 
 def tensors(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Rows as a request of the V2 protocol: one tensor of shape ``(n, 1)`` a column.
 
-    A column of mixed values, or with gaps, is sent as text: a gap is blank there, which no number can be.
+    A column of mixed values is sent as text. A gap is null, whatever the type.
     """
     inputs = []
     for column in rows[0]:
         values = [row[column] for row in rows]
         datatype = _datatype(values)
         if datatype == "BYTES":
-            values = ["" if value is None else str(value) for value in values]
+            values = [None if value is None else str(value) for value in values]
         inputs.append({"name": column, "datatype": datatype, "shape": [len(values), 1], "data": values})
     return {"inputs": inputs}
 
 
 def _datatype(values: Sequence[Any]) -> str:
-    kinds = {type(value) for value in values}
+    kinds = {type(value) for value in values if value is not None}
     if kinds == {bool}:
         return "BOOL"
     if kinds == {int}:
         return "INT64"
-    return "FP64" if kinds <= {int, float} else "BYTES"
+    return "FP64" if kinds and kinds <= {int, float} else "BYTES"
 
 
 def _rows(body: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,8 +1,9 @@
 """What a rollout works on: a place that serves one version of a model, and for a while another beside it.
 
-Two places are built on it: a server on this machine (:mod:`.local`) and KServe (:mod:`.kserve`). A version that
-is being rolled out is the *candidate*; the one before it, which has the rest of the traffic, the *stable* one.
-Every call can be made again after a crash at any point: it then finds what is there, and goes on from it.
+Two places are built on it: a server on this machine (:mod:`.local`) and KServe (:mod:`.kserve`). A version
+that is being rolled out is the *candidate*; the one before it, which has the rest of the traffic, the
+*stable* one. Every call can be made again after a crash at any point: it then finds what is there, and goes
+on from it.
 """
 
 from collections.abc import Mapping
