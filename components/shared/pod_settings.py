@@ -1,8 +1,8 @@
 """What a profile says of a component's pods, as parts of a pod that a step makes itself.
 
-The compiler gives such a step the settings as JSON in a variable: ``resources``, ``accelerator``, ``node_selector``,
-``tolerations``, ``secrets``, ``env``, ``volumes``, ``labels``, ``annotations``, ``pull_policy``, ``pull_secrets``,
-each as the profile's file has it (docs/profiles.md).
+The compiler gives such a step the settings as JSON in a variable, each as the profile's file has it
+(docs/profiles.md): ``resources``, ``accelerator``, ``node_selector``, ``tolerations``, ``secrets``, ``env``,
+``volumes``, ``labels``, ``annotations``, ``pull_policy``, ``pull_secrets``.
 """
 
 from collections.abc import Mapping
