@@ -1,4 +1,4 @@
-"""Whether a candidate may have more traffic: its errors and its latency, against limits. It measures nothing."""
+"""Whether a candidate may have more traffic: its errors and latency, against limits. It measures nothing."""
 
 from dataclasses import dataclass
 
