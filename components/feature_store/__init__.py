@@ -1,1 +1,1 @@
-"""What featurize, the materialization and the model server share of Feast; nothing here imports it by itself."""
+"""What featurize, the materialization and the model server share of Feast."""

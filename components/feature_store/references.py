@@ -70,7 +70,7 @@ class Selection:
     version: str
 
     def columns(self, taken: Iterable[str]) -> dict[str, Feature]:
-        """The features by the column's name that each gets: its own, or ``view__feature`` if that is not free.
+        """The features by the column's name that each gets: its own, or ``view__feature`` if not free.
 
         Args:
             taken: The columns that the rows have already.
@@ -108,7 +108,8 @@ def select(repository: Repository, service: str, references: Sequence[str]) -> S
     """
     if bool(service) == bool(references):
         raise ParameterError(
-            "Parameters 'feature_service' and 'features' are " + ("both given." if service else "both empty."),
+            "Parameters 'feature_service' and 'features' are "
+            + ("both given." if service else "both empty."),
             "Name a feature service, or list features as view:feature.",
         )
     with feast_errors(repository.uri):
@@ -176,7 +177,9 @@ def _selection(
                 if entity.name != "__dummy_id"  # of views without entities
             }
     if not features:
-        raise FeatureStoreError(f"Feature service {service!r} has no features.", "Give it some, and apply it.")
+        raise FeatureStoreError(
+            f"Feature service {service!r} has no features.", "Give it some, and apply it."
+        )
     return Selection(wanted, features, entities, request, service, version)
 
 

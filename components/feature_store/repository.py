@@ -22,10 +22,30 @@ CONFIGURATION = "feature_store.yaml"
 #: The files of a repository that hold definitions and settings; tables may lie beside them.
 _DEFINITIONS = (".py", ".yaml", ".yml", ".toml", ".sql", ".feastignore")
 #: Exceptions of these packages are what a store or the way to it said, and not bugs.
-_STORES = (
-    "feast", "pydantic", "pydantic_core", "redis", "sqlalchemy", "pg8000", "psycopg", "psycopg_pool", "sqlite3",
-    "botocore", "boto3", "google", "requests", "urllib3", "polars", "pyarrow", "yaml", "fsspec", "gcsfs", "s3fs",
-)  # fmt: skip
+_STORES = frozenset(
+    [
+        "feast",
+        "pydantic",
+        "pydantic_core",
+        "redis",
+        "sqlalchemy",
+        "pg8000",
+        "psycopg",
+        "psycopg_pool",
+        "sqlite3",
+        "botocore",
+        "boto3",
+        "google",
+        "requests",
+        "urllib3",
+        "polars",
+        "pyarrow",
+        "yaml",
+        "fsspec",
+        "gcsfs",
+        "s3fs",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -145,7 +165,7 @@ def _feast() -> Any:
     except ImportError as error:
         raise FeatureStoreError(
             f"Feast cannot be imported: {error}.",
-            "pip install 'kfp-lifecycle[feast]'; on a cluster, let the profile replace this step's image with "
+            "pip install 'kfp-lifecycle[feast]'; on a cluster, let the profile give this step the image "
             "python-feast (docs/feature-store.md).",
         ) from error
     return feast
@@ -232,7 +252,9 @@ def _other_feast() -> str:
     from feast.version import get_version
 
     with suppress(Exception):
-        return f"Feast here is {get_version()}: install the version that wrote it, or apply the repository anew."
+        return (
+            f"Feast here is {get_version()}: install the version that wrote it, or apply the repository anew."
+        )
     return "Install the Feast that wrote it, or apply the repository anew."
 
 

@@ -1,4 +1,6 @@
-"""Feast's own extension points on Polars, named in a repository's ``feature_store.yaml``::
+"""Feast's own extension points on Polars.
+
+They are named in a repository's ``feature_store.yaml``::
 
     offline_store:
       type: kfp_lifecycle.components.feature_store.engine.offline.PolarsOfflineStore
