@@ -24,7 +24,7 @@ class RawTable:
 
     Args:
         frame: The rows. A CSV column is Int64, Float64 or String.
-        rows: How many there are; at least one.
+        rows: How many there are; at least one, unless none were allowed.
         text: Whether the source is text, so that times in it are text too.
         dropped: Columns left out here, with the reason.
     """
@@ -35,8 +35,14 @@ class RawTable:
     dropped: dict[str, str] = field(default_factory=dict)
 
 
-def read(fetched: Fetched, options: Options, folder: Path) -> RawTable:
+def read(fetched: Fetched, options: Options, folder: Path, *, may_be_empty: bool = False) -> RawTable:
     """The table in the files: Parquet is scanned where it is, CSV is parsed once into ``folder``.
+
+    Args:
+        fetched: The files.
+        options: How they are read.
+        folder: Where a CSV source is parsed to.
+        may_be_empty: Whether a table with columns but no rows will do.
 
     Raises:
         SourceError: A file is empty, damaged, of another format or encoding, or the table has no rows.
@@ -50,7 +56,7 @@ def read(fetched: Fetched, options: Options, folder: Path) -> RawTable:
             frame = _scan_parquet(fetched)
     with whole_source(fetched.uri):
         rows = int(frame.select(pl.len()).collect(engine="streaming").item())
-    if rows == 0:
+    if rows == 0 and not may_be_empty:
         what = "a header but no rows" if is_csv else "columns but no rows"
         raise SourceError(f"{fetched.uri} has {what}.", "Check what wrote it, or the query.")
     return RawTable(frame, rows, is_csv, dropped)

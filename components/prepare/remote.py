@@ -30,7 +30,7 @@ class _BrokenOffError(Exception):
 
 
 @dataclass(frozen=True)
-class _Object:
+class StoredObject:
     """A stored object: its name in the bucket, its version, and what downloads it to a path."""
 
     name: str
@@ -52,21 +52,29 @@ def fetch_objects(uri: str, file_format: str, folder: Path) -> Fetched:
     """
     if uri.lower().startswith(("http://", "https://")):
         return _fetch_http(uri, folder)
+    chosen = list_objects(uri, file_format)
+    files = [folder / f"{index:05d}-{PurePosixPath(o.name).name}" for index, o in enumerate(chosen)]
+    with store_errors(uri), ThreadPoolExecutor(_PARALLEL) as pool:
+        list(pool.map(lambda pair: pair[0].download(str(pair[1])), zip(chosen, files, strict=True)))
+    path = uri.partition("://")[2].partition("/")[2]
+    return Fetched(files, redact(uri), lambda: _version(chosen, path))
+
+
+def list_objects(uri: str, file_format: str) -> list[StoredObject]:
+    """The objects that make up the table at ``gs://bucket/path`` or ``s3://bucket/path``, in order.
+
+    Download them within :func:`store_errors`. Raises as :func:`fetch_objects` does.
+    """
     scheme, _, rest = uri.partition("://")
     bucket, _, path = rest.partition("/")
     if not bucket:
         raise SourceError(f"{uri} names no bucket.", f"Write it as {scheme}://bucket/path.")
     find = _find_gcs if scheme.lower() == "gs" else _find_s3
-    with _declared(uri):
-        found = find(bucket, path)
-        chosen = _choose(found, path, uri, file_format)
-        files = [folder / f"{index:05d}-{PurePosixPath(o.name).name}" for index, o in enumerate(chosen)]
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            list(pool.map(lambda pair: pair[0].download(str(pair[1])), zip(chosen, files, strict=True)))
-    return Fetched(files, redact(uri), lambda: _version(chosen, path))
+    with store_errors(uri):
+        return _choose(find(bucket, path), path, uri, file_format)
 
 
-def _choose(found: list[_Object], path: str, uri: str, file_format: str) -> list[_Object]:
+def _choose(found: list[StoredObject], path: str, uri: str, file_format: str) -> list[StoredObject]:
     """Of the objects at or below ``path`` those that make up the table."""
     exact = [o for o in found if o.name == path]
     if exact:
@@ -79,7 +87,7 @@ def _choose(found: list[_Object], path: str, uri: str, file_format: str) -> list
     return [below[name] for name in table_files(below, file_format, redact(uri))]
 
 
-def _version(objects: list[_Object], path: str) -> str:
+def _version(objects: list[StoredObject], path: str) -> str:
     """The version of one object, or a SHA-256 of the names and versions of several."""
     if [o.name for o in objects] == [path]:
         return objects[0].version
@@ -87,7 +95,7 @@ def _version(objects: list[_Object], path: str) -> str:
     return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
 
-def _find_gcs(bucket: str, path: str) -> list[_Object]:
+def _find_gcs(bucket: str, path: str) -> list[StoredObject]:
     """The object at ``path`` and those below it; its neighbours where there is neither."""
     from google.auth.exceptions import DefaultCredentialsError
     from google.cloud import storage
@@ -100,10 +108,10 @@ def _find_gcs(bucket: str, path: str) -> list[_Object]:
         client = storage.Client.create_anonymous_client()
     retry = DEFAULT_RETRY.with_timeout(DEADLINE_S)
 
-    def objects(prefix: str) -> list[_Object]:
-        def found(blob: Any) -> _Object:
+    def objects(prefix: str) -> list[StoredObject]:
+        def found(blob: Any) -> StoredObject:
             download = partial(blob.download_to_filename, retry=retry, timeout=DEADLINE_S)
-            return _Object(blob.name, f"generation:{blob.generation}", download)
+            return StoredObject(blob.name, f"generation:{blob.generation}", download)
 
         return [
             found(blob) for blob in client.list_blobs(bucket, prefix=prefix, retry=retry, timeout=DEADLINE_S)
@@ -112,7 +120,7 @@ def _find_gcs(bucket: str, path: str) -> list[_Object]:
     return objects(path) or objects(_parent(path))
 
 
-def _find_s3(bucket: str, path: str) -> list[_Object]:
+def _find_s3(bucket: str, path: str) -> list[StoredObject]:
     """As :func:`_find_gcs`."""
     import boto3
     from botocore import UNSIGNED
@@ -129,10 +137,10 @@ def _find_s3(bucket: str, path: str) -> list[_Object]:
         config = config.merge(Config(signature_version=UNSIGNED))
     client = session.client("s3", config=config)
 
-    def objects(prefix: str) -> list[_Object]:
+    def objects(prefix: str) -> list[StoredObject]:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return [
-            _Object(
+            StoredObject(
                 entry["Key"],
                 f"etag:{entry['ETag'].strip(chr(34))}",
                 partial(client.download_file, bucket, entry["Key"]),
@@ -149,7 +157,7 @@ def _parent(path: str) -> str:
 
 
 @contextmanager
-def _declared(uri: str) -> Iterator[None]:
+def store_errors(uri: str) -> Iterator[None]:
     """Turns what the stores' clients raise into a ``SourceError``; each client's own retries lie before."""
     try:
         yield

@@ -26,7 +26,7 @@ def fetch(options: Options, folder: Path) -> Fetched:
     _check_fit(scheme, options)
     if scheme == "file":
         return _local(options.source.removeprefix("file://"), options.file_format)
-    _refuse_password(options.source)
+    refuse_password(options.source)
     try:
         return _fetch_remote(scheme, options, folder)
     except ModuleNotFoundError as error:
@@ -70,7 +70,7 @@ def _check_fit(scheme: str, options: Options) -> None:
         )
 
 
-def _refuse_password(source: str) -> None:
+def refuse_password(source: str) -> None:
     """Raises ``ParameterError`` for credentials in a URI: parameters are shown in Kubeflow's UI."""
     scheme, _, rest = source.partition("://")
     authority = rest if scheme in _DATABASES else re.split(r"[/?#]", rest)[0]
@@ -86,6 +86,16 @@ def _refuse_password(source: str) -> None:
 
 
 def _local(source: str, file_format: str) -> Fetched:
+    path, files = local_files(source, file_format)
+    return Fetched(files, str(path), _in_background(lambda: _digest(files, path)))
+
+
+def local_files(source: str, file_format: str) -> tuple[Path, list[Path]]:
+    """A local source and the files that make up its table, in order.
+
+    Raises:
+        SourceError: It is not there, cannot be read, or is a folder without such files.
+    """
     path = Path(source).expanduser()
     try:
         if path.is_dir():
@@ -99,7 +109,7 @@ def _local(source: str, file_format: str) -> Fetched:
             file.open("rb").close()
     except PermissionError as error:
         raise SourceError(f"{path} cannot be read: permission denied.", "Let this user read it.") from error
-    return Fetched(files, str(path), _in_background(lambda: _digest(files, path)))
+    return path, files
 
 
 def _missing(path: Path) -> SourceError:
