@@ -73,6 +73,14 @@ class Featurizer:
         """
         return self._features(self._slots(rows, keep), keep, {})
 
+    def derived(self, rows: Frame) -> Frame:
+        """The inputs of settled rows, and the derived columns; run it within :func:`.expressions.running`.
+
+        Raises:
+            SchemaError: A column is absent or of another type.
+        """
+        return self._derived(rows, ())
+
     @cached_property
     def names(self) -> list[str]:
         """Names of the features. A name that another column has already gets a number."""

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import polars as pl
 
 from .columns import PREDICTION, probability_column
+from .few import few_rows
 from .files import ESTIMATOR, NETWORK, SCHEMA, TRANSFORM
 from .frames import to_polars
 from .labels import own_labels
@@ -33,8 +35,10 @@ class Model:
         self.schema = schema
         self.transform = transform
         self.estimator = estimator
-        self._columns = list(transform.input_columns)
+        self.input_columns = list(transform.input_columns)
         self._labels = own_labels(schema) if schema.classes else None
+        #: For servers, which have a few rows at a time; None where the transform needs the general way.
+        self.few = few_rows(schema, transform.featurizer_)
 
     def predict(
         self, model_input: pd.DataFrame | pl.DataFrame, params: Mapping[str, Any] | None = None
@@ -53,16 +57,26 @@ class Model:
         Raises:
             SchemaError: A column is missing, or a value does not fit its type. Names the column.
         """
-        rows = settle(to_polars(model_input, self._columns), self.schema, self._columns)
-        features = np.asarray(self.transform.transform(rows), dtype=np.float64)
         index = model_input.index if isinstance(model_input, pd.DataFrame) else None
+        return pd.DataFrame(self.outputs(self.features(self.settle(model_input))), index=index)
+
+    def settle(self, rows: pd.DataFrame | pl.DataFrame) -> pl.DataFrame:
+        """The input columns of the rows, in the schema's types. Raises as :meth:`predict`."""
+        return settle(to_polars(rows, self.input_columns), self.schema, self.input_columns)
+
+    def features(self, settled: pl.DataFrame) -> npt.NDArray[np.float64]:
+        """What the estimator sees of settled rows, shape ``(n, features)``."""
+        return np.asarray(self.transform.transform(settled), dtype=np.float64)
+
+    def outputs(self, features: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.generic]]:
+        """The columns of :meth:`predict`, shape ``(n,)``, from features of shape ``(n, features)``."""
         if self._labels is None:
-            return pd.DataFrame({PREDICTION: predict_values(self.estimator, features)}, index=index)
+            return {PREDICTION: predict_values(self.estimator, features)}
         probabilities = predict_probabilities(self.estimator, features, self.schema.classes)
-        columns = {PREDICTION: self._labels[most_probable(probabilities)]}
+        columns: dict[str, npt.NDArray[np.generic]] = {PREDICTION: self._labels[most_probable(probabilities)]}
         for code, label in enumerate(self.schema.classes):
             columns[probability_column(label)] = probabilities[:, code]
-        return pd.DataFrame(columns, index=index)
+        return columns
 
     def get_raw_model(self) -> "Model":
         """This model itself, for callers that have it wrapped in MLflow's ``PyFuncModel``."""
