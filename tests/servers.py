@@ -74,9 +74,9 @@ def gcs_server(folder: Path, bucket: str = "data") -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def s3_server(folder: Path) -> Iterator[dict[str, str]]:
+def s3_server(folder: Path, port: int = 0) -> Iterator[dict[str, str]]:
     """An S3 server without buckets; gives the environment that leads clients to it."""
-    port = free_port()
+    port = port or free_port()
     command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
     with running(command, f"http://127.0.0.1:{port}/", folder / "s3.log"):
         yield {

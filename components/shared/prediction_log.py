@@ -9,6 +9,7 @@ versions of a model, so between files too.
 """
 
 import atexit
+import hmac
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -34,6 +35,9 @@ COLUMNS: dict[str, pl.DataType] = {
     MODEL: pl.String(),
     VERSION: pl.String(),
 }
+
+#: The environment variable with the salt of hashed columns.
+SALT = "KFP_LIFECYCLE_LOG_SALT"
 
 _PARALLEL = 8
 
@@ -89,6 +93,21 @@ def read_log(uri: str, start: datetime, end: datetime) -> Log:
     empty = pl.LazyFrame(schema=COLUMNS)
     rows = pl.concat([empty, *tables], how="diagonal_relaxed")
     return Log(rows.filter((pl.col(TIME) >= start) & (pl.col(TIME) < end)), problems)
+
+
+def hashed(values: pl.Series, salt: str) -> pl.Series:
+    """A column as the log has it where it is hashed: HMAC-SHA256 (RFC 2104) of its values as text, in hex.
+
+    So that other tables can be joined to the log by such a column, they are hashed here too.
+
+    Args:
+        values: The column; null stays null.
+        salt: The key.
+    """
+    key = salt.encode()
+    texts = values.cast(pl.String).to_list()
+    digests = [None if text is None else hmac.digest(key, text.encode(), "sha256").hex() for text in texts]
+    return pl.Series(values.name, digests, dtype=pl.String)
 
 
 def _utc(moment: datetime) -> datetime:

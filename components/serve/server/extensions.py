@@ -1,12 +1,18 @@
 """What joins in at the server: metrics, prediction log, dynamic batching, gRPC, the page."""
 
+import os
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from kfp_lifecycle.components.serve.server.batching import BatchingPredictor
 from kfp_lifecycle.components.serve.server.host import Host
 from kfp_lifecycle.components.serve.server.http import Routes
 from kfp_lifecycle.components.serve.server.inference import Inference, Observer, Predictor
+from kfp_lifecycle.components.serve.server.log_rows import log_columns
+from kfp_lifecycle.components.serve.server.logs import AccessLog
+from kfp_lifecycle.components.serve.server.metrics import Metrics
 from kfp_lifecycle.components.serve.server.options import ServerOptions
+from kfp_lifecycle.components.serve.server.prediction_log import PredictionLog
 
 
 class Service(Protocol):
@@ -43,5 +49,22 @@ def extend(options: ServerOptions, host: Host, predictor: Predictor) -> Extensio
         options: The server's settings.
         host: The models.
         predictor: Runs rows through a model, each call by itself.
+
+    Raises:
+        ParameterError: A column that the log is to leave out or to hash is none of the model's.
+        StorageError: The log is in no storage that is known here.
     """
-    return Extensions(predictor)
+    metrics = Metrics(host)
+    made = Extensions(
+        predictor,
+        observers=[metrics, AccessLog(answers=options.access_log)],
+        routes={("GET", "/metrics"): metrics.expose},
+    )
+    if options.batch_rows:
+        made.predictor = BatchingPredictor(predictor, options.batch_rows, options.batch_wait_ms)
+    if options.log:
+        columns = log_columns(options, host.stable, os.environ)
+        log = PredictionLog(options, columns, metrics.dropped)
+        made.observers.append(log)
+        made.services.append(log)
+    return made

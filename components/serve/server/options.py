@@ -51,8 +51,9 @@ class ServerOptions:
     log_columns: tuple[str, ...] = _setting((), "COL,…", "columns to log that are no input, such as a key")
     log_exclude: tuple[str, ...] = _setting((), "COL,…", "input columns that are not logged")
     log_hash: tuple[str, ...] = _setting((), "COL,…", "columns that are logged as their salted hash")
-    log_flush_s: float = _setting(10.0, "S", "seconds after which the log is written")
+    log_flush_s: float = _setting(60.0, "S", "seconds after which the log is written")
     log_rows: int = _setting(100_000, "N", "rows that wait to be written; more are dropped and counted")
+    access_log: bool = _setting(False, "", "write a log line for each request, not only for those that fail")
     log_format: str = _setting("text", "text|json", "how the server's own log lines are written")
 
     def __post_init__(self) -> None:
