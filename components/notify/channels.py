@@ -155,13 +155,17 @@ def _connected(server: Smtp) -> Iterator[smtplib.SMTP]:
     host, port = server.address
     context = ssl.create_default_context()
     if server.security == "tls":
-        with smtplib.SMTP_SSL(host, port, timeout=TIMEOUT_S, context=context) as connection:
-            yield connection
-        return
-    with smtplib.SMTP(host, port, timeout=TIMEOUT_S) as connection:
+        connection: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=TIMEOUT_S, context=context)
+    else:
+        connection = smtplib.SMTP(host, port, timeout=TIMEOUT_S)
+    try:
         if server.security == "starttls":
             connection.starttls(context=context)
         yield connection
+        connection.quit()
+    finally:
+        # No farewell after a failure: a server that no longer listens would be waited for.
+        connection.close()
 
 
 @contextmanager
