@@ -17,6 +17,7 @@ def register(
     approved: bool = False,
     reasons: str = "",
     description: str = "",
+    challenger_only: bool = False,
     mlflow_run_id: str = "",
     pipeline_name: str = "",
     pipeline_version: str = "",
@@ -26,8 +27,8 @@ def register(
 ) -> NamedTuple("Outputs", [("model_version", str), ("model_uri", str), ("aliases", str)]):
     """Puts a model into the MLflow registry, with its metrics and where it came from.
 
-    The new version is the challenger; an approved one is the champion as well. Run again with the same model,
-    it finds the version it made and adds none.
+    The new version is the challenger; an approved one is the champion as well, unless serve is to make it so.
+    Run again with the same model, it finds the version it made and adds none.
 
     Args:
         model: The model from train.
@@ -36,6 +37,8 @@ def register(
         approved: Whether the version becomes the champion.
         reasons: Why it was approved or not, kept with the version.
         description: Text for people, kept with the version.
+        challenger_only: Whether an approved version stays the challenger, because serve is to make it the
+            champion once it has all traffic.
         mlflow_run_id: MLflow run that holds the model; empty logs the model in a run of its own.
         pipeline_name: Lineage: the pipeline's name.
         pipeline_version: Lineage: the pipeline's version.
@@ -62,6 +65,7 @@ def register(
         approved=approved,
         reasons=reasons,
         description=description,
+        challenger_only=challenger_only,
         mlflow_run_id=mlflow_run_id,
         pipeline_name=pipeline_name,
         pipeline_version=pipeline_version,

@@ -9,6 +9,7 @@ from typing import Any
 
 from kfp_lifecycle.components.register.registry import APPROVED
 from kfp_lifecycle.components.shared.errors import redact
+from kfp_lifecycle.components.shared.inference.schema import FeatureSource
 from kfp_lifecycle.components.shared.model_format import DATA, DESCRIPTION, ModelDescription
 
 #: Tag with the digest of the model's files: by it the version of a model is found again.
@@ -70,6 +71,7 @@ def tags(
         "dataset_uri": redact(model.schema.source_uri),
         "dataset_digest": model.schema.source_digest,
         "kfp_lifecycle_version": model.library_version,
+        **_features(model.schema.feature_source),
         **asdict(pipeline),
         **metrics,
         **parameters,
@@ -93,6 +95,12 @@ def describe_version(text: str, tags: Mapping[str, str], evaluation: Mapping[str
     came = {
         "Estimator": ("estimator",),
         "Data": ("dataset_uri", "dataset_digest"),
+        "Features": (
+            "feature_store",
+            "feature_service",
+            "feature_service_version",
+            "feature_registry_digest",
+        ),
         "Pipeline": ("pipeline_name", "pipeline_version", "pipeline_digest"),
         "Pipeline run": ("pipeline_run_id",),
     }
@@ -105,6 +113,18 @@ def describe_version(text: str, tags: Mapping[str, str], evaluation: Mapping[str
         "\n".join(f"- {name}: {line}" for name, line in lines.items() if line),
     ]
     return _short("\n\n".join(part for part in parts if part))
+
+
+def _features(source: FeatureSource | None) -> dict[str, str]:
+    """The feature store that the model's features come from."""
+    if source is None:
+        return {}
+    return {
+        "feature_store": redact(source.repository),
+        "feature_service": source.service,
+        "feature_service_version": source.version,
+        "feature_registry_digest": source.registry_digest,
+    }
 
 
 def _number(value: float | None) -> str:

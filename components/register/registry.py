@@ -29,6 +29,9 @@ HISTORY_LENGTH = 500
 APPROVED = "approved"
 #: Tag of a version that rollback took the alias from.
 ROLLED_BACK = "rolled_back"
+#: Tag of a version that serve is to make the champion: one of the states below, with a reason after the last.
+ROLLOUT = "rollout"
+AWAITED, DONE, FAILED = "awaited", "done", "failed"
 
 
 @dataclass(frozen=True)
@@ -86,26 +89,37 @@ def rollback(client: MlflowClient, model_name: str) -> Change:
         TrackingError: The registry fails or cannot be reached.
     """
     with tracking_errors():
-        model = registered_model(client, model_name)
-        present = holder(model, CHAMPION)
-        if not present:
-            raise RegistryError(
-                f"The registered model {model_name!r} has no champion to roll back.",
-                f"Make one with: kfp-lifecycle promote {model_name}",
-            )
-        history = champion_history(model)[:-1]
-        while history and not _exists(client, model_name, history[-1]):
-            history.pop()
-        if not history:
-            raise RegistryError(
-                f"Version {present} of {model_name!r} is the champion, and none was before it.",
-                f"Make another version the champion with: kfp-lifecycle promote {model_name} --version N",
-            )
+        present, history = _before_champion(client, registered_model(client, model_name))
         # The alias first: what the history has after the champion's last entry counts for nothing.
         client.set_registered_model_alias(model_name, CHAMPION, history[-1])
         _write_history(client, model_name, history)
         client.set_model_version_tag(model_name, present, ROLLED_BACK, "true")
         return Change(model_name, CHAMPION, present, history[-1])
+
+
+def previous_champion(client: MlflowClient, model_name: str) -> str:
+    """The version that :func:`rollback` would make the champion. Raises as that does."""
+    with tracking_errors():
+        return _before_champion(client, registered_model(client, model_name))[1][-1]
+
+
+def _before_champion(client: MlflowClient, model: RegisteredModel) -> tuple[str, list[str]]:
+    """The champion, and those before it that are still there, the last one last."""
+    present = holder(model, CHAMPION)
+    if not present:
+        raise RegistryError(
+            f"The registered model {model.name!r} has no champion to roll back.",
+            f"Make one with: kfp-lifecycle promote {model.name}",
+        )
+    history = champion_history(model)[:-1]
+    while history and not _exists(client, model.name, history[-1]):
+        history.pop()
+    if not history:
+        raise RegistryError(
+            f"Version {present} of {model.name!r} is the champion, and none was before it.",
+            f"Make another version the champion with: kfp-lifecycle promote {model.name} --version N",
+        )
+    return present, history
 
 
 def make_champion(client: MlflowClient, model_name: str, version: str) -> Change:
@@ -116,10 +130,27 @@ def make_champion(client: MlflowClient, model_name: str, version: str) -> Change
     # The history first: without the entry of the version before, there would be no way back to it.
     if before != version:
         _write_history(client, model_name, [*history, version])
-    if ROLLED_BACK in client.get_model_version(model_name, version).tags:
+    tags = client.get_model_version(model_name, version).tags
+    if ROLLED_BACK in tags:
         client.delete_model_version_tag(model_name, version, ROLLED_BACK)
+    if tags.get(ROLLOUT, DONE) != DONE:
+        client.set_model_version_tag(model_name, version, ROLLOUT, DONE)
     client.set_registered_model_alias(model_name, CHAMPION, version)
     return Change(model_name, CHAMPION, before, version)
+
+
+def take_back(client: MlflowClient, change: Change) -> None:
+    """Undoes a change of the champion that was just made: nothing was wrong with the version before."""
+    model = client.get_registered_model(change.model_name)
+    if holder(model, change.alias) != change.after or not change.changed:
+        return
+    history = champion_history(model)[:-1]
+    if change.before:
+        client.set_registered_model_alias(change.model_name, change.alias, change.before)
+    else:
+        client.delete_registered_model_alias(change.model_name, change.alias)
+    if change.alias == CHAMPION:
+        _write_history(client, change.model_name, history)
 
 
 def champion_history(model: RegisteredModel) -> list[str]:

@@ -29,6 +29,7 @@ def register_step(
     reasons: str = "",
     description: str = "",
     mlflow_run_id: str = "",
+    challenger_only: bool = False,
     **pipeline: Any,
 ) -> Outputs:
     """Registers the model and says which aliases its version holds.
@@ -41,9 +42,18 @@ def register_step(
         reasons: Why, one reason a line.
         description: Text for people.
         mlflow_run_id: The MLflow run that holds the model.
+        challenger_only: Whether serve is to make an approved version the champion.
         **pipeline: As :class:`Pipeline`.
     """
-    request = Request(model_name, approved, reasons, description, mlflow_run_id, Pipeline(**pipeline))
+    request = Request(
+        model_name,
+        approved,
+        reasons,
+        description,
+        mlflow_run_id,
+        Pipeline(**pipeline),
+        challenger_only,
+    )
     done = register_model(model.path, evaluation.path, request)
     log.info("version %s of %s: %s", done.version, done.model_name, ", ".join(done.aliases) or "no alias")
     if not approved:

@@ -23,13 +23,18 @@ from kfp_lifecycle.components.register.lineage import (
 )
 from kfp_lifecycle.components.register.registry import (
     APPROVED,
+    AWAITED,
     CHALLENGER,
     CHAMPION,
     ROLLED_BACK,
+    ROLLOUT,
     check_name,
     holder,
     make_champion,
     versions,
+)
+from kfp_lifecycle.components.register.registry import (
+    DONE as ROLLED_OUT,
 )
 from kfp_lifecycle.components.shared.errors import ParameterError, RegistryError
 from kfp_lifecycle.components.shared.model_format import describe
@@ -56,6 +61,7 @@ class Request:
         mlflow_run_id: The MLflow run that holds the model; empty is the one that the model names, or a new
             one.
         pipeline: The pipeline run that made the model.
+        challenger_only: Whether serve is to make an approved version the champion.
     """
 
     model_name: str
@@ -64,6 +70,7 @@ class Request:
     description: str = ""
     mlflow_run_id: str = ""
     pipeline: Pipeline = field(default_factory=Pipeline)
+    challenger_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ def register_model(folder: str | Path, evaluation: str | Path, request: Request)
     """Registers a model; a model that is registered already keeps its one version.
 
     What an earlier call left undone is done. The aliases of a version whose registering was finished stay as
-    they are, so that a late retry undoes no promotion, unless it was not approved then and is now.
+    they are, so that a late retry undoes no promotion, unless it could not be the champion then and can now.
 
     Args:
         folder: Local folder of the Model artifact.
@@ -105,18 +112,21 @@ def register_model(folder: str | Path, evaluation: str | Path, request: Request)
     name = check_name(request.model_name)
     model, found, digest = describe(folder), _read(evaluation), model_digest(folder)
     wanted = tags(digest, model, found, request.pipeline, request.approved, request.reasons)
+    if request.challenger_only and request.approved:
+        wanted[ROLLOUT] = AWAITED
     client = connect()
     with tracking_errors():
         version = _existing(client, name, digest)
         if version is None:
             version = _create(client, Path(folder), digest, wanted, request)
-        if DONE in version.tags and request.approved and version.tags.get(APPROVED) != "true":
-            client.delete_model_version_tag(name, str(version.version), DONE)
+        if DONE in version.tags and request.approved and _may_now(version, request):
+            for tag in {DONE, ROLLOUT} & set(version.tags):
+                client.delete_model_version_tag(name, str(version.version), tag)
         kept = _bring_up_to_date(client, version, wanted)
         text = describe_version(request.description, kept, found)
         if version.description != text:
             client.update_model_version(name, str(version.version), text)
-        _set_aliases(client, name, str(version.version), request.approved)
+        _set_aliases(client, name, str(version.version), request.approved and not request.challenger_only)
         held = client.get_model_version(name, str(version.version)).aliases
         return Registered(name, str(version.version), sorted(held))
 
@@ -200,13 +210,20 @@ def _bring_up_to_date(client: MlflowClient, version: ModelVersion, wanted: dict[
     return tags
 
 
-def _set_aliases(client: MlflowClient, name: str, number: str, approved: bool) -> None:
+def _may_now(version: ModelVersion, request: Request) -> bool:
+    """Whether the version may be champion by this call, and could not by an earlier one."""
+    if version.tags.get(APPROVED) != "true":
+        return True
+    return version.tags.get(ROLLOUT) == AWAITED and not request.challenger_only
+
+
+def _set_aliases(client: MlflowClient, name: str, number: str, champion: bool) -> None:
     """Moves the aliases forward, never back: to the newest version, and to the newest approved one."""
     aliases = client.get_registered_model(name).aliases
     done = DONE in client.get_model_version(name, number).tags
     if not done or CHALLENGER not in aliases:
         _move(client, name, CHALLENGER)
-    if approved and (not done or CHAMPION not in aliases):
+    if champion and (not done or CHAMPION not in aliases):
         _move(client, name, CHAMPION)
     client.set_model_version_tag(name, number, DONE, "true")
 
@@ -225,5 +242,12 @@ def _move(client: MlflowClient, name: str, alias: str) -> None:
 def _newest(client: MlflowClient, name: str, alias: str) -> str | None:
     may = [found for found in versions(client, name) if MODEL_DIGEST in found.tags]
     if alias == CHAMPION:
-        may = [found for found in may if found.tags.get(APPROVED) == "true" and ROLLED_BACK not in found.tags]
+        may = [found for found in may if _may_be_champion(found)]
     return str(may[-1].version) if may else None
+
+
+def _may_be_champion(version: ModelVersion) -> bool:
+    """Whether it was approved, was not rolled back, and is not to be, or has been, rolled out in vain."""
+    tags = version.tags
+    approved = tags.get(APPROVED) == "true" and ROLLED_BACK not in tags
+    return approved and tags.get(ROLLOUT, ROLLED_OUT) == ROLLED_OUT
