@@ -101,7 +101,8 @@ def mail_server(
             return "250 OK"
 
     def authenticate(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> Any:
-        return AuthResult(success=(data.login, data.password) == (user.encode(), b"hush-hush"))
+        ok = (data.login, data.password) == (user.encode(), b"hush-hush")
+        return AuthResult(success=ok, handled=False)  # aiosmtpd answers
 
     more: dict[str, Any] = {}
     if certificate is not None:
