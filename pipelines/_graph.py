@@ -26,8 +26,8 @@ def train_and_register(
 
     Args:
         parameters: The pipeline's parameters by name; each task gets those that its component takes.
-        fit: Makes the task that trains, of the outputs of prepare and featurize; gives its outputs, with
-            ``model`` and ``mlflow_run_id``.
+        fit: Makes the task that trains, of the rows (``train``, ``test``, their ``schema``) and the outputs
+            of featurize; gives its outputs, with ``model`` and ``mlflow_run_id``.
         name: The pipeline's name.
         version: Its version.
         image: The image that the model is trained in, where the model is judged too.
@@ -39,11 +39,17 @@ def train_and_register(
         schema=prepared["schema"],
         **taken(featurize, parameters),
     ).outputs
-    trained = fit(prepared, features)
+    # From here on the rows have the features of the store, if there is one.
+    rows = {
+        "train": features["train_rows"],
+        "test": features["test_rows"],
+        "schema": features["rows_schema"],
+    }
+    trained = fit(rows, features)
     judged = evaluate(
         model=trained["model"],
-        test=prepared["test"],
-        schema=prepared["schema"],
+        test=rows["test"],
+        schema=rows["schema"],
         mlflow_run_id=trained["mlflow_run_id"],
         **taken(evaluate, parameters),
     )

@@ -107,6 +107,7 @@ def _lineage(found: Evaluation, mlflow_run_id: str) -> dict[str, str]:
     return {
         "Data": schema.source_uri,
         "Digest": schema.source_digest,
+        "Features": _features(schema),
         "Split": f"{how} {where}" if split.column else f"{how}, seed {split.seed}",
         "Target": schema.target,
         "Classes": ", ".join(schema.classes),
@@ -115,6 +116,12 @@ def _lineage(found: Evaluation, mlflow_run_id: str) -> dict[str, str]:
         "MLflow run": mlflow_run_id,
         "kfp-lifecycle": library_version(),
     }
+
+
+def _features(schema: TableSchema) -> str:
+    """The feature store that some of the features come from."""
+    source = schema.feature_source
+    return "" if source is None else " ".join([source.repository, source.service, source.version]).strip()
 
 
 def _log(run_id: str, model_id: str | None, found: Evaluation, page: str, everything: str) -> None:

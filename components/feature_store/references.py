@@ -114,6 +114,11 @@ def select(repository: Repository, service: str, references: Sequence[str]) -> S
         )
     with feast_errors(repository.uri):
         views = {view.name: view for view in repository.store.list_all_feature_views()}
+        if not views:
+            raise FeatureStoreError(
+                f"The registry of {repository.uri} holds no feature view of project {repository.project!r}.",
+                "Run feature-store-apply on the repository first.",
+            )
         if service:
             wanted = _service(repository, service)
             pairs = [(projection, None) for projection in wanted.feature_view_projections]

@@ -87,7 +87,7 @@ def open_repository(uri: str) -> Repository:
     with feast_errors(redact(uri)):
         feast = _feast()
         config = _configuration(folder, uri)
-        store = feast.FeatureStore(config=config)
+        store = feast.FeatureStore(repo_path=str(folder), config=config)
         _check_registry(store, redact(uri))
     return Repository(redact(uri), folder, store)
 
@@ -145,7 +145,10 @@ _KINDS = (
     "feature_services",
     "label_views",
 )
-_STATE = ("meta", "createdTimestamp", "lastUpdatedTimestamp", "versionId", "currentVersionNumber", "body")
+#: What Feast adds to a definition, and not always: times, ids, a class's name, pickled functions.
+_STATE = frozenset(
+    ("meta", "createdTimestamp", "lastUpdatedTimestamp", "versionId", "currentVersionNumber", "body")
+) | {"dataSourceClassType"}
 
 
 class _Silent:
@@ -286,7 +289,7 @@ def _definition(message: Any) -> bytes:
 
 
 def _without_state(value: Any) -> Any:
-    """A definition without times, ids and pickled functions, whose source text is there too."""
+    """A definition without :data:`_STATE`; of functions the source text stays."""
     if isinstance(value, dict):
         return {key: _without_state(one) for key, one in value.items() if key not in _STATE}
     return [_without_state(one) for one in value] if isinstance(value, list) else value

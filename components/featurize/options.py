@@ -37,6 +37,10 @@ class Options:
     scale: str = "standard"
     date_parts: list[str] = field(default_factory=lambda: ["year", "month", "day", "weekday", "hour"])
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    feature_store: str = ""
+    feature_service: str = ""
+    features: list[str] = field(default_factory=list)
+    event_time: str = ""
     seed: int = 42
 
     def __post_init__(self) -> None:
@@ -53,6 +57,11 @@ class Options:
             raise ParameterError(f"Parameter 'rare_share' is {self.rare_share}.", "Give a share from 0 to 1.")
         if self.seed < 0:
             raise ParameterError(f"Parameter 'seed' is {self.seed}.", "Give a whole number of 0 or more.")
+        if not self.feature_store and (self.feature_service or self.features or self.event_time):
+            raise ParameterError(
+                "Parameters of a feature store are given, but 'feature_store' is empty.",
+                "Give the folder or URI of the Feast repository.",
+            )
         for column in self.overrides:
             self.of(column)
 

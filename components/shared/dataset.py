@@ -33,7 +33,22 @@ def scan(path: str | Path) -> pl.LazyFrame:
 
 
 def metadata(rows: int, columns: int, schema: TableSchema) -> dict[str, Any]:
-    """What every Dataset artifact says of itself: rows, columns, target, task, source URI and digest."""
+    """What every Dataset artifact says of itself: rows, columns, target, task, source URI and digest.
+
+    Of rows with features from a store also which they are: repository, service, version, registry digest.
+    """
+    store = schema.feature_source
+    features = (
+        {}
+        if store is None
+        else {
+            "feature_store": store.repository,
+            "feature_service": store.service,
+            "feature_service_version": store.version,
+            "feature_registry_digest": store.registry_digest,
+            "feature_references": [column.reference for column in schema.columns if column.reference],
+        }
+    )
     return {
         "rows": rows,
         "columns": columns,
@@ -41,4 +56,5 @@ def metadata(rows: int, columns: int, schema: TableSchema) -> dict[str, Any]:
         "task": schema.task,
         "source_uri": schema.source_uri,
         "source_digest": schema.source_digest,
+        **features,
     }

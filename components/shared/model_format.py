@@ -42,7 +42,7 @@ from kfp_lifecycle.components.shared.errors import EstimatorError, SchemaError
 from kfp_lifecycle.components.shared.inference.files import ESTIMATOR, SCHEMA, TRANSFORM
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
 from kfp_lifecycle.components.shared.model_example import DATA, EXAMPLE, record
-from kfp_lifecycle.components.shared.model_signature import as_source, signature
+from kfp_lifecycle.components.shared.model_signature import as_source, input_sources, signature
 
 if TYPE_CHECKING:  # register describes models, and has no use for scikit-learn, which these import
     from kfp_lifecycle.components.shared.inference.model import Model
@@ -204,6 +204,7 @@ def save_model(
             data_path=str(data),
             code_paths=[str(code)],
             signature=signature(schema, transform.input_columns),
+            metadata=input_sources(schema, transform.input_columns) or None,
             input_example=example,
             pip_requirements=_requirements(estimator),
         )

@@ -1,6 +1,7 @@
 """The signature and input example of a model that takes rows as they are in the source."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -22,16 +23,43 @@ def signature(schema: TableSchema, input_columns: Sequence[str]) -> ModelSignatu
 
     Args:
         schema: The schema of the training data.
-        input_columns: The columns that the model reads.
+        input_columns: The columns that the model reads. Those of a feature store are optional: who serves the
+            model may look them up.
     """
     columns = [schema.column(name) for name in input_columns]
     inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(_source_type(column), column.name, required=not column.nullable) for column in columns
+        ColSpec(_source_type(column), column.name, required=not (column.nullable or column.reference))
+        for column in columns
     ]
     kind = _LABEL_TYPES[own_labels(schema).dtype.kind] if schema.classes else DataType.double
     outputs: list[ColSpec | TensorSpec] = [ColSpec(kind, PREDICTION)]
     outputs += [ColSpec(DataType.double, probability_column(label)) for label in schema.classes]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def input_sources(schema: TableSchema, input_columns: Sequence[str]) -> dict[str, Any]:
+    """Which inputs come with a request and which from a feature store, for the model's metadata in MLflow.
+
+    Args:
+        schema: The schema of the training data.
+        input_columns: The columns that the model reads.
+
+    Returns:
+        ``request``: the columns of a request, entity keys included; ``feature_store``: the store, with
+        the reference of each of the other columns. Empty for a model without a store.
+    """
+    source = schema.feature_source
+    if source is None:
+        return {}
+    references = {name: schema.column(name).reference for name in input_columns}
+    own = [name for name, reference in references.items() if not reference]
+    return {
+        "request": list(dict.fromkeys([*source.entities, *source.request, *own])),
+        "feature_store": {
+            **asdict(source),
+            "columns": {name: reference for name, reference in references.items() if reference},
+        },
+    }
 
 
 def _source_type(column: Column) -> DataType | AnyType:

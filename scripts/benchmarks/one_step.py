@@ -25,6 +25,7 @@ def main(step: str, source: str, folder: str) -> None:
         from kfp_lifecycle.components.featurize.step import featurize_step
 
         made = artifacts("train", "test", "schema", "train_features", "test_features", "plan", "transform")
+        made |= artifacts("train_rows", "test_rows", "rows_schema")
         featurize_step(**{**component_defaults(step), **made})
 
 

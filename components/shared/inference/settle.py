@@ -82,8 +82,11 @@ def settle(frame: Frame, schema: TableSchema, columns: Sequence[str] | None = No
     if columns is None:
         columns = [column.name for column in schema.columns if column.name in types]
     if absent := [name for name in columns if name not in types]:
+        reference = schema.column(absent[0]).reference
+        fix = f"It is {reference} of the feature store: ask the model server, which looks it up, or pass it."
         raise SchemaError(
-            f"The rows have no column {', '.join(map(repr, absent))}.", did_you_mean(absent[0], types)
+            f"The rows have no column {', '.join(map(repr, absent))}.",
+            fix if reference else did_you_mean(absent[0], types),
         )
     settlings = {name: column_settling(schema.column(name), types[name], schema) for name in columns}
     clean = frame.select(**{name: settling.clean for name, settling in settlings.items()})
