@@ -274,7 +274,7 @@ class KubernetesApi:
             if verb == "delete":
                 return self._delete(key)
             if verb == "patch":
-                return self._store(key, _merged(self._objects[key], request.body), "MODIFIED")
+                return self._change(key, _merged(self._objects[key], request.body))
             if verb == "update":
                 return self._replace(key, request.body)
             return copy.deepcopy(self._objects[key])
@@ -332,7 +332,14 @@ class KubernetesApi:
         version = body.get("metadata", {}).get("resourceVersion")
         if version and version != self._objects[key]["metadata"]["resourceVersion"]:
             raise Answer(409, "Conflict", "the object has been modified", kind=key[1], name=key[3])
-        return self._store(key, copy.deepcopy(body), "MODIFIED")
+        return self._change(key, copy.deepcopy(body))
+
+    def _change(self, key: Key, body: Object) -> Object:
+        """A change by a client: another spec is another generation."""
+        before = self._objects[key]
+        same = body.get("spec") == before.get("spec")
+        body["metadata"]["generation"] = int(before["metadata"].get("generation", 1)) + (not same)
+        return self._store(key, body, "MODIFIED")
 
     def _store(self, key: Key, body: Object, change: str) -> Object:
         with self.changed:

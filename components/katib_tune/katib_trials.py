@@ -10,6 +10,7 @@ from kfp_lifecycle.components.katib_tune.backend import Problem, State, Trial
 from kfp_lifecycle.components.katib_tune.experiment import metric_strategies
 from kfp_lifecycle.components.katib_tune.trial_job import COLLECTOR, CONTAINER
 from kfp_lifecycle.components.shared.cluster import Cluster
+from kfp_lifecycle.components.shared.cluster_pods import why_not_running
 from kfp_lifecycle.components.shared.errors import ClusterError, LifecycleError, redact
 
 Object = Mapping[str, Any]
@@ -170,15 +171,4 @@ def _why_not_running(cluster: Cluster, trial: str) -> str:
         pods = cluster.pods(f"job-name={trial}")
     except ClusterError:
         return ""
-    for pod in pods:
-        status = pod.get("status") or {}
-        for own in status.get("containerStatuses") or ():
-            state = own.get("state") or {}
-            reason = (state.get("waiting") or state.get("terminated") or {}).get("reason", "")
-            if reason not in ("", "Completed", "Error", "ContainerCreating", "PodInitializing"):
-                said = (state.get("waiting") or state["terminated"]).get("message", "")
-                return f"its pod is {reason}: {said}".rstrip(": ")[:_SHOWN]
-        for own in status.get("conditions") or ():
-            if own.get("type") == "PodScheduled" and own.get("status") == "False":
-                return f"its pod finds no node: {own.get('message', '')}"[:_SHOWN]
-    return ""
+    return next((why[:_SHOWN] for pod in pods if (why := why_not_running(pod))), "")

@@ -1,15 +1,15 @@
 """The objects of a rollout on KServe: InferenceService, HTTPRoute, and the parts they share.
 
-KServe's storage initializer knows no MLflow URI, so the model is an argument of our own runtime, which gets it
-from the registry itself. A model that lies in a bucket by a plain URI is brought by KServe, with the service
-account's rights. What KServe's typed models do not have as a field cannot be built here.
+KServe's storage initializer knows no MLflow URI, so the model is an argument of our own runtime, which gets
+it from the registry itself. A model that lies in a bucket by a plain URI is brought by KServe, with the
+service account's rights. What KServe's typed models do not have as a field cannot be built here.
 """
 
 import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,7 @@ from kfp_lifecycle.components.shared.pod_settings import (
     secret_variables,
     tolerations,
 )
+from kfp_lifecycle.components.shared.storage import MINIO
 
 Object = dict[str, Any]
 
@@ -110,7 +111,7 @@ class Predictor:
     def __post_init__(self) -> None:
         if not 0 <= self.min_replicas <= self.max_replicas or self.max_replicas < 1:
             raise ParameterError(
-                f"Parameters 'min_replicas' and 'max_replicas' are {self.min_replicas} and {self.max_replicas}.",
+                f"Parameter 'min_replicas' is {self.min_replicas}, 'max_replicas' {self.max_replicas}.",
                 "Give 0 or more, and at least as many as most.",
             )
         if self.mode not in ("", "Standard", "Knative"):
@@ -251,6 +252,7 @@ def _model(release: Release, given: Predictor) -> V1beta1ModelSpec:
     model = MOUNTED if fetched else release.uri
     needs = _resources(given)
     return V1beta1ModelSpec(
+        name=CONTAINER,
         model_format=V1beta1ModelFormat(name=RUNTIME),
         runtime=given.runtime,
         storage_uri=release.uri if fetched else None,
@@ -260,7 +262,7 @@ def _model(release: Release, given: Predictor) -> V1beta1ModelSpec:
             f"--timeout-s={given.timeout_s}",
             *given.arguments,
         ],
-        env=_environment(release, given.settings),
+        env=_environment(release, given.settings, given.arguments),
         image_pull_policy=given.settings.get("pull_policy"),
         resources=V1ResourceRequirements(**needs) if needs else None,
     )
@@ -279,33 +281,32 @@ def _resources(given: Predictor) -> dict[str, Any]:
     return said({"requests": requests, "limits": limits})
 
 
-def _environment(release: Release, settings: Mapping[str, Any]) -> list[V1EnvVar]:
-    """The variables of the server: its registry is this step's, its credentials are the namespace's Secrets."""
-    secrets = [
-        from_secret(variable, name, key, optional=True)
-        for name, keys in _SECRETS.items()
-        for key, variable in keys.items()
-    ]
+def _environment(release: Release, settings: Mapping[str, Any], arguments: Iterable[str]) -> list[V1EnvVar]:
+    """The server's variables: its registry is this step's, credentials are in the namespace's Secrets."""
+    secrets = [from_secret(variable, "mlflow", key, optional=True) for key, variable in _MLFLOW.items()]
     plain = {**_registry(release), **(settings.get("env") or {})}
+    if any("minio://" in uri for uri in (release.uri, *arguments)):
+        secrets += [
+            from_secret(variable, "mlpipeline-minio-artifact", key, True) for key, variable in _MINIO.items()
+        ]
+        plain.setdefault("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL_S3") or MINIO)
     told = [{"name": name, "value": value} for name, value in plain.items()]
     # The later one of a name wins.
     variables = {own["name"]: own for own in [*secrets, *secret_variables(settings), *told]}
     return [_variable(own) for _, own in sorted(variables.items())]
 
 
-#: The Secrets that runs have in their namespace (docs/cluster.md), each with its keys.
-_SECRETS = {
-    "mlflow": {
-        "uri": "MLFLOW_TRACKING_URI",
-        "username": "MLFLOW_TRACKING_USERNAME",
-        "password": "MLFLOW_TRACKING_PASSWORD",
-    },
-    "mlpipeline-minio-artifact": {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"},
+#: Keys of the Secrets that runs have in their namespace (docs/cluster.md): MLflow's, and Kubeflow's store's.
+_MLFLOW = {
+    "uri": "MLFLOW_TRACKING_URI",
+    "username": "MLFLOW_TRACKING_USERNAME",
+    "password": "MLFLOW_TRACKING_PASSWORD",
 }
+_MINIO = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
 
 
 def _registry(release: Release) -> dict[str, str]:
-    """The tracking server that the step itself has asked. One with credentials in its URI is in the Secret."""
+    """The tracking server that the step itself asks. One with credentials in its URI is in the Secret."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if release.uri.startswith("models:/") and (uri.startswith(("sqlite:", "file:", "/")) or uri == "mlruns"):
         raise ParameterError(
