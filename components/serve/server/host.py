@@ -38,17 +38,27 @@ class Host:
         Raises:
             UnknownModelError: There is no such model or version here.
         """
-        if name != self.stable.name:
-            raise UnknownModelError(f"There is no model {name!r} here; this server has {self.name!r}.")
-        if version:
-            return self._version(version)
-        if self.candidate is None:
-            return self.stable
+        if version or self.candidate is None or name != self.stable.name:
+            return self.find(name, version)
         self._owed += self.share
         if self._owed < 100:
             return self.stable
         self._owed -= 100
         return self.candidate
+
+    def find(self, name: str, version: str = "") -> ServedModel:
+        """The model of that name and version, the stable one without a version; no request is counted.
+
+        Raises:
+            UnknownModelError: There is no such model or version here.
+        """
+        if name != self.stable.name:
+            raise UnknownModelError(f"There is no model {name[:200]!r} here; this server has {self.name!r}.")
+        return self._version(version) if version else self.stable
+
+    def share_of(self, model: ServedModel) -> float:
+        """The percentage of the requests that a loaded model gets."""
+        return self.share if model is self.candidate else 100.0 - self.share
 
     def offer(self, candidate: ServedModel) -> None:
         """Puts a candidate beside the stable model, with no share of the requests yet.

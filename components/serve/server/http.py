@@ -15,15 +15,22 @@ class HttpRequest:
         headers: Names in lower case, and values.
         body: The body, whole.
         request_id: The client's ``x-request-id``, or a new one.
+        client: The address that it came from.
     """
 
-    __slots__ = ("body", "headers", "method", "path", "request_id")
+    __slots__ = ("body", "client", "headers", "method", "path", "request_id")
 
     def __init__(
-        self, method: str, path: str, headers: Sequence[Header], body: bytes, request_id: str
+        self,
+        method: str,
+        path: str,
+        headers: Sequence[Header],
+        body: bytes,
+        request_id: str,
+        client: str = "",
     ) -> None:
         self.method, self.path, self.headers = method, path, headers
-        self.body, self.request_id = body, request_id
+        self.body, self.request_id, self.client = body, request_id, client
 
     def header(self, name: bytes) -> str:
         """A header's value; empty where it is absent."""

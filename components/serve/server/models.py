@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from kfp_lifecycle.components.shared.model_format import ModelDescription
 
 
+#: The one input of a model whose signature is a tensor, or that has none: rows are lists of numbers.
+TENSOR = "input-0"
+
+
 @dataclass(frozen=True)
 class InputColumn:
     """A column that the model takes.
@@ -58,6 +62,12 @@ class ServedModel(ABC):
     description: "ModelDescription | None" = None
     #: The rows of the input example; None where the model has none.
     example: Table | None = None
+    #: What the model made of :attr:`example` when it was saved; None where that was not recorded.
+    recorded: Table | None = None
+    #: Whether its one output has no name, so that V1 answers with values and not with records.
+    scalar = False
+    #: Seconds that a prediction of a few rows takes, lately.
+    seconds = 0.0
     #: From the columns of a request to all input columns, where some come from a feature store.
     lookup: Callable[[Table], Table] | None = None
 
