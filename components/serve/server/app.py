@@ -11,7 +11,7 @@ import orjson
 
 from kfp_lifecycle.components.serve.server import protocol_v1, protocol_v2
 from kfp_lifecycle.components.serve.server.failures import (
-    BadRequestError,
+    ClientGoneError,
     NotAllowedError,
     NotFoundError,
     OverloadedError,
@@ -70,6 +70,8 @@ class App:
                 response = await self._other(scope, receive, request_id)
                 body, status = response.body, response.status
                 more = [(b"content-type", response.content_type), *response.headers]
+        except ClientGoneError:
+            return
         except RequestError as error:
             body, status = orjson.dumps(error.body(request_id)), error.status
             more = [_JSON, *([_CLOSE] if isinstance(error, (TooLargeError, TooSlowError)) else [])]
@@ -77,8 +79,6 @@ class App:
                 more.append((b"retry-after", b"1"))
             if isinstance(error, TooLargeError):
                 await _discard(receive, self._options.max_body * _DISCARD_TIMES)
-        except _GoneError:
-            return
         except Exception:
             log.exception("request %s failed", request_id)
             status, more = 500, [_JSON]
@@ -112,9 +112,6 @@ class App:
             return _encoded(*protocol_v2.encode(answer, wanted))
         except RequestError as error:
             self._inference.failed(call, error)
-            raise
-        except _GoneError:
-            self._inference.failed(call, BadRequestError("The client has gone."))
             raise
         except BaseException:
             self._inference.failed(call, RequestError("The server failed."))
@@ -161,7 +158,7 @@ class App:
         raise NotFoundError(f"There is nothing at GET {path[:200]}.")
 
     async def _body(self, headers: list[Header], receive: Receive) -> bytes:
-        """The whole body. Raises ``TooLargeError``, ``TooSlowError`` or ``_GoneError``."""
+        """The whole body. Raises ``TooLargeError``, ``TooSlowError`` or ``ClientGoneError``."""
         limit = self._options.max_body
         length = _header(headers, b"content-length")
         if length.isdecimal() and int(length) > limit:
@@ -191,12 +188,8 @@ class App:
     async def _part(self, receive: Receive) -> Message:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _GoneError
+            raise ClientGoneError("The client closed the connection before the request was whole.")
         return message
-
-
-class _GoneError(Exception):
-    """The client has closed the connection."""
 
 
 async def _discard(receive: Receive, most: int) -> None:

@@ -63,6 +63,12 @@ class TooSlowError(RequestError):
     status, kind = 408, "bad_request"
 
 
+class ClientGoneError(RequestError):
+    """The client has closed the connection before its answer."""
+
+    status, kind = 499, "bad_request"
+
+
 class ConflictError(RequestError):
     """The control endpoint does not fit the state: another candidate is there, or none."""
 

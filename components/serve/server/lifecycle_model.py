@@ -39,14 +39,16 @@ class LifecycleModel(ServedModel):
         super().__init__(name, version, uri, digest)
         self.description = describe(folder)
         schema = self.description.schema
-        self._model: Any = load_predictor(folder)
+        # Any: an older version of this library may have saved a class with less in it.
+        model: Any = load_predictor(folder)
+        self._model = model
         columns = [schema.column(name) for name in self.description.input_columns]
         self.inputs = [InputColumn(column.name, column.type, not column.nullable) for column in columns]
         self._required = [column.name for column in columns if not column.nullable]
         known = {column.name for column in schema.columns}
         self._columns = Columns(self.inputs, {*known, *schema.dropped, *beside})
         # A model of an older version of this library has no quick way, and none but predict.
-        self._few = getattr(self._model, "few", None)
+        self._few = getattr(model, "few", None)
         recorded = read_example(folder)
         self.example = by_column(recorded.inputs) if recorded else None
         self.recorded = by_column(recorded.outputs) if recorded else None

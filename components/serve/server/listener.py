@@ -71,7 +71,7 @@ class Listener:
     def __init__(self, app: App, options: ServerOptions) -> None:
         self._app, self._options = app, options
         self._config = Config(
-            app,  # type: ignore[arg-type]
+            app,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -142,7 +142,7 @@ class Listener:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens at an address. Raises ``ServingError`` where it is taken or none of this machine's."""
+    """A socket that listens at an address. Raises ``ServingError`` where it cannot."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

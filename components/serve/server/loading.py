@@ -17,7 +17,8 @@ from kfp_lifecycle.components.serve.server.models import ServedModel
 from kfp_lifecycle.components.serve.server.sources import Source, bring, resolve
 from kfp_lifecycle.components.serve.server.table import as_list
 from kfp_lifecycle.components.shared.errors import LifecycleError, ServingError, redact
-from kfp_lifecycle.components.shared.model_format import DATA, DESCRIPTION
+from kfp_lifecycle.components.shared.model_example import DATA
+from kfp_lifecycle.components.shared.model_format import DESCRIPTION
 
 log = logging.getLogger(__name__)
 

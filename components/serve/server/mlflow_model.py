@@ -25,7 +25,7 @@ _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "string": ("string", (str,)),
     "datetime": ("timestamp", (str, datetime.datetime)),
 }
-_NUMPY = {
+_NUMPY: dict[str, "np.dtype[Any]"] = {
     "long": np.dtype("int64"),
     "integer": np.dtype("int32"),
     "double": np.dtype("float64"),
@@ -58,7 +58,7 @@ class MlflowModel(ServedModel):
         loaded = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True)
         self._predict = _predict_function(loaded, about)
         signature = about.signature
-        takes = signature.inputs if signature is not None else None
+        takes: Any = signature.inputs if signature is not None else None
         by_name = takes is not None and takes.has_input_names() and not takes.is_tensor_spec()
         self._types = _types(takes) if by_name else {}
         required = set(takes.required_input_names()) if by_name else set()
@@ -187,7 +187,7 @@ def _example(about: Any, folder: Path) -> Table | None:
 def _table(answered: Any, height: int) -> Table:
     """What a model gave, by column."""
     if isinstance(answered, pd.DataFrame):
-        return Table({str(name): answered[name].to_numpy() for name in answered.columns}, height)
+        return Table({str(name): column.to_numpy() for name, column in answered.items()}, height)
     values = np.asarray(answered)
     if values.ndim <= 1:
         return Table({PREDICTION: values.reshape(-1)}, height)

@@ -10,8 +10,7 @@ from typing import Any
 import orjson
 
 from kfp_lifecycle.components.serve.server.failures import BadRequestError
-from kfp_lifecycle.components.serve.server.mlflow_model import TENSOR
-from kfp_lifecycle.components.serve.server.models import ServedModel
+from kfp_lifecycle.components.serve.server.models import TENSOR, ServedModel
 from kfp_lifecycle.components.serve.server.table import Table, Values, as_list, by_column
 
 FORMS = ("instances", "inputs", "dataframe_split", "dataframe_records")
