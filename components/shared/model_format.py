@@ -41,13 +41,14 @@ from kfp_lifecycle.components.shared import inference
 from kfp_lifecycle.components.shared.errors import EstimatorError, SchemaError
 from kfp_lifecycle.components.shared.inference.files import ESTIMATOR, SCHEMA, TRANSFORM
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
-from kfp_lifecycle.components.shared.model_example import DATA, EXAMPLE, record
+from kfp_lifecycle.components.shared.model_example import EXAMPLE, FOLDER, record
 from kfp_lifecycle.components.shared.model_signature import as_source, input_sources, signature
 
 if TYPE_CHECKING:  # register describes models, and has no use for scikit-learn, which these import
     from kfp_lifecycle.components.shared.inference.model import Model
     from kfp_lifecycle.components.shared.inference.transform import FeatureTransform
 
+DATA = FOLDER
 DESCRIPTION, REFERENCE, TRAINING_ROWS = "model.json", "reference.parquet", "training_rows.parquet"
 
 #: In the reference sample the out-of-fold predictions are the columns of a prediction with this before the

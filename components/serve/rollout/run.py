@@ -58,6 +58,9 @@ class Commit(Protocol):
     def undo(self) -> None:
         """Moves it back, where :meth:`do` has moved it."""
 
+    def failed(self, reason: str) -> None:
+        """Keeps with the version why it was not rolled out. Raises nothing."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -204,6 +207,7 @@ def _way_back(target: Target, release: Release, previous: str | None, commit: Co
             raise Cancelled(f"{reason} {stands}") from error
         if not isinstance(error, LifecycleError):
             raise  # a bug: its traceback is what is needed
+        commit.failed(reason)
         raise RolloutError(
             f"Version {release.version} of {release.name} was not rolled out: {reason} {stands}{lines}",
             error.fix,

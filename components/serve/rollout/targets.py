@@ -1,0 +1,85 @@
+"""Where a model is to be served: on this machine, or by KServe on a cluster."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kfp_lifecycle.components.serve.rollout.local import LocalTarget
+from kfp_lifecycle.components.serve.rollout.local_state import StateFile
+from kfp_lifecycle.components.serve.rollout.target import Release, Target
+from kfp_lifecycle.components.shared.parameters import one_of
+from kfp_lifecycle.components.shared.tracking import tracking_uri
+
+TARGETS = ("auto", "local", "kserve")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where, and what is asked of the servers there.
+
+    Args:
+        target: ``local``, ``kserve``, or ``auto``: KServe in a pod of a cluster, and this machine elsewhere.
+        arguments: Further flags of the server, such as ``--log=predictions``.
+        port: Of a local server that is started; 0 is that of the one before, or a free one.
+        wait_s: How long another rollout of the same model is waited for.
+        namespace: KServe's; empty is the pod's own.
+        gateway: Gateway of the route that splits the traffic without Knative, as ``namespace/name``.
+        host: Host name that clients ask that route for.
+        predictor: Further settings of KServe's pods: the fields of :class:`.kserve_objects.Predictor`.
+    """
+
+    target: str = "auto"
+    arguments: tuple[str, ...] = ()
+    port: int = 0
+    wait_s: float = 120.0
+    namespace: str = ""
+    gateway: str = ""
+    host: str = ""
+    predictor: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        one_of(self.target, TARGETS, "target")
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether KServe serves."""
+        in_pod = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+        return self.target == "kserve" or (self.target == "auto" and in_pod)
+
+
+def make_target(place: Place, release: Release, *, splits: bool) -> Target:
+    """What the rollout works on.
+
+    Args:
+        place: Where.
+        release: What is rolled out.
+        splits: Whether the traffic is ever to be split, or goes over in one step.
+
+    Raises:
+        ClusterError: There is no way to a cluster from here.
+        ParameterError: A setting of the pods cannot be.
+        StorageError: There is no place for the state of local servers.
+    """
+    if not place.on_cluster:
+        return LocalTarget(state_file(release), place.arguments, place.port, place.wait_s)
+    from kfp_lifecycle.components.serve.rollout.kserve import KServe
+    from kfp_lifecycle.components.serve.rollout.kserve_objects import Predictor
+    from kfp_lifecycle.components.serve.rollout.kserve_watch import Patience
+    from kfp_lifecycle.components.shared.cluster import connect
+
+    return KServe(
+        connect(place.namespace),
+        release.name,
+        Predictor(arguments=place.arguments, **place.predictor),
+        gateway=place.gateway,
+        host=place.host,
+        splits=splits,
+        patience=Patience(lock=place.wait_s),
+    )
+
+
+def state_file(release: Release) -> StateFile:
+    """Where the state of a local server of this model is kept."""
+    registered = release.uri.startswith("models:/")
+    return StateFile(release.name, tracking_uri() if registered else "")
