@@ -1,5 +1,6 @@
 """The one model of all shards: what it reads of a table, and what it says of rows."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,7 @@ class Scorer:
             ParameterError: As the class.
         """
         connect()
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a log is no terminal
         folder.mkdir()
         with tracking_errors():
             path = mlflow.artifacts.download_artifacts(plan.model_uri, dst_path=str(folder))

@@ -114,5 +114,5 @@ def _fetch(source: str, file_format: str, file: SourceFile, folder: Path) -> Pat
 def _changed(where: str) -> SourceError:
     return SourceError(
         f"{where} has changed since the shards were planned.",
-        "Run the pipeline again: it scores what has changed, and keeps the rest.",
+        "Run the pipeline again.",
     )
