@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: The file's name, and the folder that it is in within a model.
 EXAMPLE = "example.json"
-FOLDER = Path("data") / "lifecycle"
+DATA = Path("data") / "lifecycle"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def read_example(folder: str | Path) -> Example | None:
     Raises:
         ServingError: The file is damaged.
     """
-    path = Path(folder) / FOLDER / EXAMPLE
+    path = Path(folder) / DATA / EXAMPLE
     if not path.exists():
         return None
     try:

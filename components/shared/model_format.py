@@ -41,7 +41,8 @@ from kfp_lifecycle.components.shared import inference
 from kfp_lifecycle.components.shared.errors import EstimatorError, SchemaError
 from kfp_lifecycle.components.shared.inference.files import ESTIMATOR, SCHEMA, TRANSFORM
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
-from kfp_lifecycle.components.shared.model_example import EXAMPLE, FOLDER, record
+from kfp_lifecycle.components.shared.model_example import DATA as FOLDER
+from kfp_lifecycle.components.shared.model_example import EXAMPLE, record
 from kfp_lifecycle.components.shared.model_signature import as_source, input_sources, signature
 
 if TYPE_CHECKING:  # register describes models, and has no use for scikit-learn, which these import

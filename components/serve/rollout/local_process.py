@@ -26,7 +26,7 @@ _CLOCK_S = 2.0
 
 
 def start(
-    state: StateFile, release: Release, port: int, arguments: Sequence[str], log_lines: bool
+    state: StateFile, release: Release, port: int, arguments: Sequence[str], log_lines: bool = False
 ) -> Running:
     """Starts a server of the release in a session of its own, and writes its state. It is not ready yet.
 
