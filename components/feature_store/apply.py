@@ -36,8 +36,8 @@ def apply(uri: str) -> Applied:
     """Does what ``feast apply`` does, from a folder or a bucket. Applying the same again changes nothing.
 
     Raises:
-        FeatureStoreError: The repository cannot be opened, its definitions fail or contradict each other, another
-            is writing the registry, or a store cannot be reached.
+        FeatureStoreError: The repository cannot be opened, its definitions fail or contradict each other,
+            another is writing the registry, or a store cannot be reached.
         StorageError: The bucket cannot be read.
     """
     repository = open_repository(uri)
@@ -57,7 +57,7 @@ def _apply(repository: Repository) -> None:
             apply_total(repository.store.config, repository.folder, skip_source_validation=False)
         except SystemExit as error:
             raise FeatureStoreError(
-                f"Feast refuses the definitions of {repository.uri}: the project's name, or more than one project.",
+                f"Feast refuses the project of {repository.uri}: its name, or more than one is defined.",
                 "Name one project, with letters, digits and underscores, as in feature_store.yaml.",
             ) from error
         except Exception as error:

@@ -1,7 +1,7 @@
-"""One materialization or apply of a registry at a time: Feast's registries keep the last writer's state alone.
+"""One materialization or apply of a registry at a time: Feast's registries keep the last writer's state.
 
-A lock of this machine's files is let go when its process dies. One in a bucket is a lease that its holder renews,
-and one in PostgreSQL belongs to a connection.
+A lock of this machine's files is let go when its process dies. One in a bucket is a lease that its holder
+renews, and one in PostgreSQL belongs to a connection.
 """
 
 import fcntl

@@ -87,14 +87,14 @@ def materialize(
 ) -> list[ViewReport]:
     """Brings the online store up to date, view by view; a view that fails does not keep the others.
 
-    Feast's registry remembers up to when each view is done as soon as it is, so that a run after a failure does
-    what is left; what a view had written before it failed is written again, to the same values.
+    Feast's registry remembers up to when each view is done as soon as it is, so that a run after a failure
+    does what is left; what a view had written before it failed is written again, to the same values.
 
     Args:
         repository: The repository, applied.
         views: The feature views; none are all that are served online.
-        start: Where the window begins (ISO 8601); empty is where each view's last one ended, or its TTL before
-            ``end`` for one that was never materialized.
+        start: Where the window begins (ISO 8601); empty is where each view's last one ended, or its TTL
+            before ``end`` for one that was never materialized.
         end: Where it ends; empty is now.
 
     Raises:
@@ -205,7 +205,7 @@ def _last_end(view: Any) -> dt.datetime | None:
 
 
 def _newest(repository: Repository, view: Any, until: dt.datetime) -> dt.datetime | None:
-    """The newest event time of a source of files up to ``until``, by the files' statistics where they have some."""
+    """The newest event time that a source of files has up to ``until``; None where that is not known."""
     import polars as pl
 
     from kfp_lifecycle.components.feature_store.engine.sources import TIME, Columns, is_readable, scan

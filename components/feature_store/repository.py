@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
@@ -171,6 +173,8 @@ def _feast() -> Any:
             "pip install 'kfp-lifecycle[feast]'; on a cluster, let the profile give this step the image "
             "python-feast (docs/feature-store.md).",
         ) from error
+    logging.getLogger("feast").setLevel(logging.WARNING)  # it tells of every look at the registry
+    warnings.filterwarnings("ignore", "On demand feature view is an experimental feature", RuntimeWarning)
     return feast
 
 
