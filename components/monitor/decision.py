@@ -26,13 +26,15 @@ def decide(findings: Findings, options: Options) -> Decision:
         return Decision("broken", False, _broken(broken))
     if findings.quality.rows < options.min_rows:
         rows = f"The window has {findings.quality.rows:,} rows"
-        return Decision("unjudged", False, [f"{rows}; at least {options.min_rows:,} are needed to judge it."])
+        few = f"{rows}; at least {options.min_rows:,} are needed to judge it."
+        return Decision("unjudged", False, [few, *(one.text for one in findings.quality.problems[:NAMED])])
+    beside = [problem.text for problem in findings.quality.problems][:NAMED]
     against = [*_performance(findings), *_predictions(findings), *_columns(findings, options)]
     if against:
-        return Decision("drift", True, against)
+        return Decision("drift", True, [*against, *beside])
     if not findings.compared:
-        return Decision("unjudged", False, ["No column could be compared with the reference."])
-    return Decision("steady", False, _steady(findings, options))
+        return Decision("unjudged", False, ["No column could be compared with the reference.", *beside])
+    return Decision("steady", False, [*_steady(findings, options), *beside])
 
 
 def _broken(problems: list[Problem]) -> list[str]:

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -112,6 +112,13 @@ class Retraining:
     link: str = ""
     state: str = "asked"
 
+    def begun(self, now: datetime) -> bool:
+        """Whether there is a run, or still may be: a step that asked for one may have died before it was."""
+        return bool(self.run_id) or now - self.asked < CLAIM
+
+
+#: How long a retraining of which no run is known counts as being started.
+CLAIM = timedelta(minutes=15)
 
 _SCHEMA: dict[str, Any] = {
     "model": pl.String,
@@ -180,6 +187,10 @@ class History:
             file = Path(folder) / "retraining.json"
             file.write_text(text, encoding="utf-8")
             self._store.write(file, f"{_retrainings(retraining.model)}{retraining.name}.json")
+
+    def forget(self, retraining: Retraining) -> None:
+        """Takes a retraining out that is not to be; one that is not there is no error."""
+        self._store.delete(f"{_retrainings(retraining.model)}{retraining.name}.json")
 
     def retrainings(self, model: str) -> list[Retraining]:
         """A model's retrainings, the first asked for first.

@@ -61,7 +61,8 @@ def conclude(row: Row, history: History, patience: Patience) -> Row:
     """
     patience.check()
     before = history.recent(row.model, row.version, row.end, patience.windows - 1)
-    settled = settle(row, before, history.retrainings(row.model), patience)
+    begun = [one for one in history.retrainings(row.model) if one.begun(row.looked)]
+    settled = settle(row, before, begun, patience)
     row = replace(row, retrain=settled.retrain, reasons=[*row.reasons, *settled.reasons])
     history.append(row)
     return row
