@@ -8,7 +8,28 @@ from kfp import dsl
 from kfp_lifecycle.components.evaluate import evaluate
 from kfp_lifecycle.components.featurize import featurize
 from kfp_lifecycle.components.prepare import prepare
+from kfp_lifecycle.components.record_decision import record_decision
 from kfp_lifecycle.components.register import register
+from kfp_lifecycle.components.serve import serve
+
+#: Parameters of serve that a pipeline which deploys takes by the same names.
+SERVE = (
+    "canary_steps",
+    "step_seconds",
+    "min_requests",
+    "max_error_rate",
+    "max_latency_ms",
+    "max_slowdown",
+    "ready_timeout",
+    "keep_running",
+    "server_arguments",
+    "namespace",
+    "service_account",
+    "min_replicas",
+    "max_replicas",
+    "gateway",
+    "host",
+)
 
 #: The outputs of a task by name.
 Outputs = Mapping[str, Any]
@@ -22,10 +43,11 @@ def train_and_register(
     version: str,
     image: str,
 ) -> None:
-    """Prepare → featurize → ``fit`` → evaluate → register, within a pipeline function.
+    """Prepare → featurize → ``fit`` → evaluate → register → serve, within a pipeline function.
 
     Args:
-        parameters: The pipeline's parameters by name; each task gets those that its component takes.
+        parameters: The pipeline's parameters by name; each task gets those that its component takes. Serve
+            is there for a pipeline with a parameter ``deploy``.
         fit: Makes the task that trains, of the rows (``train``, ``test``, their ``schema``) and the outputs
             of featurize; gives its outputs, with ``model`` and ``mlflow_run_id``.
         name: The pipeline's name.
@@ -56,7 +78,8 @@ def train_and_register(
     if image != evaluate.component_spec.implementation.container.image:
         judged.set_container_image(image)
     evaluated = judged.outputs
-    register(
+    deploys = {"challenger_only": parameters["deploy"]} if "deploy" in parameters else {}
+    registered = register(
         model=trained["model"],
         evaluation=evaluated["evaluation"],
         approved=evaluated["approved"],
@@ -67,8 +90,36 @@ def train_and_register(
         pipeline_digest="",  # the compiler writes it into the compiled file
         pipeline_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         image=image,
+        **deploys,
         **taken(register, parameters),
-    )
+    ).outputs
+    if deploys:
+        _deploy(parameters, evaluated, registered)
+
+
+def _deploy(parameters: Mapping[str, Any], evaluated: Outputs, registered: Outputs) -> None:
+    """Serve, where that is wanted and the model is approved. Else the run says why not.
+
+    Each condition has its other branch: kfp.local skips one without it, and a graph that only lacks a step
+    says nothing.
+    """
+    model_name = parameters["model_name"]
+    with dsl.If(parameters["deploy"] == True, "deploy"):  # noqa: E712 - an expression of KFP
+        with dsl.If(evaluated["approved"] == True, "approved"):  # noqa: E712
+            serve(
+                model=registered["model_uri"],
+                target=parameters["serve_target"],
+                run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                **{name: parameters[name] for name in SERVE},
+            )
+        with dsl.Else("not approved"):
+            record_decision(
+                decision="not deployed", reasons=evaluated["reasons"], model_name=model_name
+            ).set_display_name("why not deployed")
+    with dsl.Else("no deployment"):
+        record_decision(
+            decision="not deployed", reasons="The parameter deploy is false.", model_name=model_name
+        ).set_display_name("no deployment asked for")
 
 
 def taken(component: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The ``training-torch`` pipeline: prepare → featurize → train-gpu → evaluate → register."""
+"""The ``training-torch`` pipeline: prepare → featurize → train-gpu → evaluate → register → serve."""
 
 from kfp import dsl
 
@@ -86,6 +86,23 @@ def training_torch(
     confidence: float = 0.95,
     bootstrap_samples: int = 1000,
     description: str = "",
+    deploy: bool = False,
+    serve_target: str = "auto",
+    canary_steps: str = "[10, 50, 100]",
+    step_seconds: float = 0.0,
+    min_requests: int = 100,
+    max_error_rate: float = 0.01,
+    max_latency_ms: float = 1000.0,
+    max_slowdown: float = 3.0,
+    ready_timeout: float = 600.0,
+    keep_running: bool = True,
+    server_arguments: list[str] = [],
+    namespace: str = "",
+    service_account: str = "",
+    min_replicas: int = 1,
+    max_replicas: int = 3,
+    gateway: str = "",
+    host: str = "",
     seed: int = 42,
 ) -> None:
     """Trains a neural network on any table, evaluates and registers it, by parameters alone.
@@ -93,6 +110,10 @@ def training_torch(
     Args:
         model_name: Name of the registered model. The new version joins it and is compared with its champion.
         description: Text for people, kept with the model version.
+        deploy: Whether an approved model is rolled out, and is champion only once it has all traffic. Else
+            it becomes the champion at once, and nothing is served.
+        serve_target: Where it is served: kserve, local (a process of this machine), or auto: KServe in a pod
+            of a cluster, and local elsewhere.
         seed: Seed of the split, the network's weights, the order of rows and the bootstrap.
     """
     parameters = dict(locals())

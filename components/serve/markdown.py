@@ -22,7 +22,7 @@ def rollout_page(served: Served) -> str:
     lines += [f"It gives the recorded outputs. There was {before}.", "", _HEAD, _RULE]
     lines += [_row(f"{step.percent}%", step.candidate, str(step.replayed)) for step in outcome.steps]
     last: Step = outcome.steps[-1]
-    if last.stable is not None:
+    if last.stable is not None and last.stable.requests:
         lines.append(_row(f"version {outcome.previous} meanwhile", last.stable, ""))
     return "\n".join([*lines, ""])
 
