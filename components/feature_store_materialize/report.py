@@ -63,7 +63,7 @@ def freshness_chart(reports: Sequence[ViewReport]) -> Markup:
         longest = max([*ages, *(_hours(report.ttl) for report in known), 1])
         axes.set_xlim(0, longest * 1.6)
         axes.set_xticks([0, *(hours for hours in _TICKS if hours <= longest * 1.6)])
-        axes.xaxis.set_major_formatter(lambda hours, _: _duration(dt.timedelta(hours=hours)))
+        axes.xaxis.set_major_formatter(lambda hours, _: _duration(dt.timedelta(hours=float(hours))))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_ylim(-0.7, len(known) - 0.3)
         axes.set_yticks(list(places), [_short(report.view) for report in known])
