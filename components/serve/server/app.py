@@ -107,7 +107,7 @@ class App:
                 return protocol_v1.encode(call.served, answer.outputs), [_JSON]
             length = _header(scope["headers"], protocol_v2.HEADER_LENGTH)
             given, wanted = protocol_v2.decode(body, length, call.served)
-            protocol_v2.check_names(call.served, wanted)
+            protocol_v2.check_names(call.served, wanted.names)
             answer = await self._inference.answer(call, given)
             return _encoded(*protocol_v2.encode(answer, wanted))
         except RequestError as error:

@@ -67,4 +67,9 @@ def extend(options: ServerOptions, host: Host, predictor: Predictor) -> Extensio
         log = PredictionLog(options, columns, metrics.dropped)
         made.observers.append(log)
         made.services.append(log)
+    if options.grpc_port >= 0:
+        # kserve takes a second to import, and most servers have no gRPC.
+        from kfp_lifecycle.components.serve.server.grpc_server import GrpcServer
+
+        made.services.append(GrpcServer(options, host))
     return made

@@ -25,7 +25,7 @@ from kfp_lifecycle.components.shared.prediction_log import (
     hashed,
 )
 
-LOGGER = logging.getLogger("kfp_lifecycle.serve")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def log_columns(options: ServerOptions, served: ServedModel, environ: Mapping[st
             f"Set {SALT} in the environment, to the same text for all servers of the model.",
         )
     if shadowed := sorted(inputs & (outputs | COLUMNS.keys())):
-        LOGGER.warning("The prediction log leaves out inputs with names of its own: %s", ", ".join(shadowed))
+        log.warning("The prediction log leaves out inputs with names of its own: %s", ", ".join(shadowed))
     return LogColumns(options.log_columns, frozenset(options.log_exclude), options.log_hash, salt)
 
 

@@ -10,7 +10,7 @@ import orjson
 from kfp_lifecycle.components.serve.server.failures import RequestError
 from kfp_lifecycle.components.serve.server.inference import Answer, Call
 
-LOGGER = logging.getLogger("kfp_lifecycle.serve")
+log = logging.getLogger(__name__)
 
 
 def configure(log_format: str) -> None:
@@ -26,11 +26,11 @@ def configure(log_format: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    LOGGER.setLevel(logging.INFO)
+    logging.getLogger("kfp_lifecycle").setLevel(logging.INFO)
 
 
 def about(call: Call, **more: Any) -> dict[str, Any]:
-    """What a log line says of a call: ``LOGGER.info("…", extra=about(call))``."""
+    """What a log line says of a call: ``log.info("…", extra=about(call))``."""
     known = {
         "request_id": call.id,
         "model": call.served.name,
@@ -57,7 +57,7 @@ class AccessLog:
     def answered(self, answer: Answer) -> None:
         """Writes a line if asked to."""
         if self._answers:
-            LOGGER.info("answered", extra=about(answer.call, seconds=round(answer.seconds, 6)))
+            log.info("answered", extra=about(answer.call, seconds=round(answer.seconds, 6)))
 
     def failed(self, call: Call, error: RequestError) -> None:
         """Writes why; at level error where the fault is the server's."""
@@ -65,7 +65,7 @@ class AccessLog:
         fields: dict[str, Any] = {"status": error.status, "kind": error.kind}
         if error.column:
             fields["column"] = error.column
-        LOGGER.log(level, error.reason, extra=about(call, **fields))
+        log.log(level, error.reason, extra=about(call, **fields))
 
 
 class _Json(logging.Formatter):

@@ -31,7 +31,7 @@ from kfp_lifecycle.components.shared.outputs import storage_problem
 from kfp_lifecycle.components.shared.prediction_log import part_name
 from kfp_lifecycle.components.shared.storage import check_writable, open_store
 
-LOGGER = logging.getLogger("kfp_lifecycle.serve")
+log = logging.getLogger(__name__)
 
 #: With so many rows a file is written before its time.
 _FILE_ROWS = 10_000
@@ -107,7 +107,7 @@ class PredictionLog:
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join, grace_s)
         if left := self._in - self._out:
             reason = self._broken or "the place does not answer"
-            LOGGER.error("The prediction log ends with %d rows unwritten: %s", left, reason)
+            log.error("The prediction log ends with %d rows unwritten: %s", left, reason)
 
     def _run(self) -> None:
         try:
@@ -135,7 +135,7 @@ class PredictionLog:
                 rows = rows_of(served, entries, self._columns)
             except Exception:
                 count = sum(entry.answer.call.rows for entry in entries)
-                LOGGER.exception("The prediction log cannot take %d rows of %s", count, served.version)
+                log.exception("The prediction log cannot take %d rows of %s", count, served.version)
                 self._drop(served, count)
                 self._out += count
                 continue
@@ -154,13 +154,13 @@ class PredictionLog:
                     self._store.write(file, part.name)
             except Exception as error:
                 if not isinstance(error, StorageError | OSError) and storage_problem(error) is None:
-                    LOGGER.exception("The prediction log cannot write %s", part.name)
+                    log.exception("The prediction log cannot write %s", part.name)
                 self._say_broken(error)
                 return
             self._parts.popleft()
             self._out += part.rows.height
             if self._broken:
-                LOGGER.warning("The prediction log at %s is written again", redact(self._uri))
+                log.warning("The prediction log at %s is written again", redact(self._uri))
                 self._broken = ""
 
     def _drop(self, served: ServedModel, rows: int) -> None:
@@ -173,11 +173,11 @@ class PredictionLog:
             return
         self._said_at, more, self._lost_before = time.monotonic(), lost - self._lost_before, lost
         reason = self._broken or "they come faster than they can be written"
-        LOGGER.warning("The prediction log dropped %d rows, %d in all: %s", more, lost, reason)
+        log.warning("The prediction log dropped %d rows, %d in all: %s", more, lost, reason)
 
     def _say_broken(self, error: Exception) -> None:
         if not self._broken:
-            LOGGER.warning("The prediction log cannot be written; rows wait: %s", redact(str(error)))
+            log.warning("The prediction log cannot be written; rows wait: %s", redact(str(error)))
         self._broken = redact(str(error)) or type(error).__name__
 
 

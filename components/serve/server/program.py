@@ -17,6 +17,7 @@ from kfp_lifecycle.components.serve.server.host import Host
 from kfp_lifecycle.components.serve.server.inference import Inference
 from kfp_lifecycle.components.serve.server.listener import Listener
 from kfp_lifecycle.components.serve.server.loading import load
+from kfp_lifecycle.components.serve.server.logs import configure
 from kfp_lifecycle.components.serve.server.models import ServedModel
 from kfp_lifecycle.components.serve.server.options import ServerOptions, parse
 from kfp_lifecycle.components.serve.server.reload import Watch
@@ -32,6 +33,7 @@ def start(words: Sequence[str]) -> None:
         LifecycleError: The model cannot be served, or the address is taken.
     """
     options = parse(words)
+    configure(options.log_format)
     served = patiently(lambda: first_model(options), options.start_timeout_s)
     uvloop.run(serve(options, served))
 

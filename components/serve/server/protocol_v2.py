@@ -4,7 +4,7 @@ https://github.com/kserve/open-inference-protocol, with its extension for binary
 ``Inference-Header-Content-Length`` says how long the JSON part is, and the tensors' bytes follow it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,10 +85,10 @@ def encode(answer: Answer, wanted: Wanted) -> tuple[bytes, int]:
     return (b"".join([head, *raw]), len(head)) if raw else (head, 0)
 
 
-def check_names(served: ServedModel, wanted: Wanted) -> None:
+def check_names(served: ServedModel, names: Iterable[str]) -> None:
     """Raises ``BadRequestError`` where an output is asked for that the model does not have."""
     known = {column.name for column in served.outputs}
-    for name in wanted.names:
+    for name in names:
         if name not in known:
             raise BadRequestError(f"The model has no output {name!r}, but {', '.join(sorted(known))}.")
 

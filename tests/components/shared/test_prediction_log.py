@@ -136,7 +136,7 @@ def test_a_log_without_a_file_has_its_columns_and_no_rows(place):
 
 
 def test_moments_the_wrong_way_round_are_refused(tmp_path):
-    with pytest.raises(ParameterError, match="from 2026-11-22 .* to 2026-11-21"):
+    with pytest.raises(ParameterError, match=r"from 2026-11-22 .* to 2026-11-21"):
         read_log(str(tmp_path), NOON, NOON - timedelta(days=1))
     assert read_log(str(tmp_path), NOON, NOON).rows.collect().height == 0
 

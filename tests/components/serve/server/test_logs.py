@@ -8,15 +8,17 @@ import pytest
 
 from kfp_lifecycle.components.serve.server.failures import BadRequestError, ModelError
 from kfp_lifecycle.components.serve.server.inference import Call
-from kfp_lifecycle.components.serve.server.logs import LOGGER, AccessLog, about, configure
+from kfp_lifecycle.components.serve.server.logs import AccessLog, about, configure
 from tests.components.serve.server.small import Small, answered, row
+
+OURS = logging.getLogger("kfp_lifecycle")
 
 
 @pytest.fixture
 def lines(capsys):
     """The lines on stderr once a format is chosen."""
     root = logging.getLogger()
-    handlers, level, own = root.handlers[:], root.level, LOGGER.level
+    handlers, level = root.handlers[:], root.level
 
     def begin(log_format):
         configure(log_format)
@@ -25,7 +27,7 @@ def lines(capsys):
     yield begin
     root.handlers[:] = handlers
     root.setLevel(level)
-    LOGGER.setLevel(own)
+    OURS.setLevel(logging.NOTSET)
 
 
 def call(request_id="abc"):
@@ -39,7 +41,7 @@ def test_a_json_line_has_the_request_and_what_failed(lines):
     assert datetime.fromisoformat(line.pop("time")).tzinfo is not None
     assert line == {
         "level": "info",
-        "logger": "kfp_lifecycle.serve",
+        "logger": OURS.name + ".components.serve.server.logs",
         "message": "Column 'fare' is no number.",
         "request_id": "abc",
         "model": "small",
@@ -72,7 +74,7 @@ def test_answers_have_a_line_if_asked_for(lines, answers):
 def test_an_event_is_one_line_whatever_the_client_sends(lines, log_format):
     said = lines(log_format)
     forged = 'a"\r\n2026-11-22 ERROR forged \x00'
-    LOGGER.info("odd %s", forged, extra=about(call(forged)))
+    OURS.info("odd %s", forged, extra=about(call(forged)))
     (line,) = said()
     if log_format == "json":
         assert json.loads(line)["request_id"] == forged
@@ -80,7 +82,7 @@ def test_an_event_is_one_line_whatever_the_client_sends(lines, log_format):
 
 def test_a_text_line_ends_with_the_request(lines):
     said = lines("text")
-    LOGGER.info("hello", extra=about(call()))
+    OURS.info("hello", extra=about(call()))
     assert said()[0].endswith("INFO hello request_id=abc model=small version=7 protocol=v2 rows=0")
 
 
