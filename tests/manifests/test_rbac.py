@@ -53,6 +53,13 @@ SUBMIT = (
     | rights("pipelines.kubeflow.org", "runs", "create list")
 )
 
+# tests/components/retrain/test_cluster.py holds this to what retrain asks: it also looks for runs under way.
+RETRAIN = (
+    SUBMIT
+    | rights("pipelines.kubeflow.org", "experiments", "get")
+    | rights("pipelines.kubeflow.org", "runs", "get")
+)
+
 #: Of the components' tests, some in which each call is made.
 TRAIN_JOBS = "come_back or is_cancelled or declares"
 SEARCHES = "some_trials_fail or service_refuses or cannot_start"
@@ -61,7 +68,7 @@ NEEDS: dict[str, set[Right]] = {
     "kfp-lifecycle-training": STEPS | SERVE,
     "kfp-lifecycle-training-torch": STEPS | TRAIN_GPU | SERVE,
     "kfp-lifecycle-tuning": STEPS | KATIB_TUNE,
-    "kfp-lifecycle-monitoring": STEPS | SUBMIT,
+    "kfp-lifecycle-monitoring": STEPS | RETRAIN,
     "kfp-lifecycle-retraining": SUBMIT,
     # Kubeflow's own account for runs has what STEPS needs from Kubeflow.
     "pipeline-runner": KATIB_TUNE | TRAIN_GPU | SERVE,
