@@ -13,11 +13,13 @@ import requests
 from kfp_lifecycle.components.serve.rollout.kserve_alone import Alone
 from kfp_lifecycle.components.serve.rollout.kserve_knative import Knative
 from kfp_lifecycle.components.serve.rollout.kserve_objects import (
+    DIGEST,
     HTTP_ROUTE,
     ISVC,
     PART_OF,
     VERSION,
     Predictor,
+    annotation,
     http_route,
     inference_service,
     is_same,
@@ -25,7 +27,7 @@ from kfp_lifecycle.components.serve.rollout.kserve_objects import (
     service_name,
 )
 from kfp_lifecycle.components.serve.rollout.kserve_pods import last_lines, of_version, pods_of, readings
-from kfp_lifecycle.components.serve.rollout.kserve_site import Site, Way, mode_of, snapshot
+from kfp_lifecycle.components.serve.rollout.kserve_site import Site, Way, component_of, mode_of, snapshot
 from kfp_lifecycle.components.serve.rollout.kserve_standard import Standard
 from kfp_lifecycle.components.serve.rollout.kserve_watch import Patience
 from kfp_lifecycle.components.serve.rollout.lease import LEASE, RolloutLease
@@ -74,7 +76,7 @@ class KServe:
             )
         self.cluster, self.model, self.service = cluster, model, service_name(model)
         self._predictor, self._splits = predictor, splits
-        self._route = Route(cluster, self.service, gateway, host)
+        self._route = Route(cluster, self.service, gateway, host, (patience or Patience()).poll)
         self._patience = patience or Patience()
         self._lease: RolloutLease | None = None
         self._release: Release | None = None
@@ -92,6 +94,7 @@ class KServe:
         self._check_cluster()
         name, patience = f"{self.service}-rollout", self._patience
         with RolloutLease(self.cluster, name, holder, patience.lock, patience.lease) as self._lease:
+            self._forget_if_promoted(self._lease)
             yield
 
     def current(self) -> str | None:
@@ -184,6 +187,15 @@ class KServe:
         if self._route.host:
             self._route.there()
             self.cluster.require(HTTP_ROUTE, "create", "update")
+
+    def _forget_if_promoted(self, lease: RolloutLease) -> None:
+        """A rollout that was broken off when Knative had been told to give all traffic to it is over."""
+        found, before = self.cluster.objects(ISVC).get(self.service), (lease.before or {}).get("object")
+        if found is None or not before or not component_of(found).get("traffic"):
+            return
+        is_other = annotation(found, DIGEST) != before["annotations"].get(DIGEST)
+        if is_other and "canaryTrafficPercent" not in found["spec"]["predictor"]:
+            lease.remember(None)
 
     def _choose(self, site: Site, release: Release) -> Way:
         """The way for what is there; what is there is remembered, if an attempt before has not done so."""

@@ -42,9 +42,11 @@ class Alone:
         site.watch.until(site.service, lambda found: self._ready(found, seen), timeout_s)
 
     def _ready(self, found: Object, seen: str) -> str:
+        if why := not_true(found, "Ready"):
+            return why
         if mode_of(found, self._site.cluster) == "Standard":
             return self._site.watch.serves(found)
-        return not_true(found, "Ready") or new_revision(found, seen)
+        return new_revision(found, seen)
 
     def url(self) -> str:
         """See :class:`.kserve_site.Way`."""

@@ -12,8 +12,6 @@ from kfp_lifecycle.components.shared.errors import ServingError
 
 log = logging.getLogger(__name__)
 
-_POLL_S = 0.5
-
 
 @dataclass(frozen=True)
 class Route:
@@ -24,12 +22,14 @@ class Route:
         service: The InferenceService that is behind it in the end.
         gateway: The Gateway that it belongs to, as ``namespace/name``.
         host: The host name that clients ask for; empty where there is no route.
+        poll_s: Seconds between two looks at it.
     """
 
     cluster: Cluster
     service: str
     gateway: str = ""
     host: str = ""
+    poll_s: float = 0.5
 
     @property
     def name(self) -> str:
@@ -55,7 +55,7 @@ class Route:
                     f"The HTTPRoute {self.name!r} is not in force after {timeout_s:.0f} s: {why}.",
                     f"See kubectl -n {self.cluster.namespace} describe httproute {self.name}.",
                 )
-            time.sleep(_POLL_S)
+            time.sleep(self.poll_s)
         shares = ", ".join(f"{service} {weight}%" for service, weight in weights.items())
         log.info("HTTPRoute %s: %s", self.name, shares)
 
