@@ -134,11 +134,8 @@ def retrieve(
         answer = pl.from_arrow(job.to_arrow())
     assert isinstance(answer, pl.DataFrame)
     answer = _typed(answer, columns).unique(_ENTITY_ROW, keep="last")
-    if answer.height != distinct.height:
-        raise FeatureStoreError(
-            f"The store of {repository.uri} answered for {answer.height:,} of {distinct.height:,} rows.",
-            "Rows that differ in a request column alone are one to this store: use PolarsOfflineStore.",
-        )
+    # Feast's store of files leaves out rows of which all values have expired.
+    _check_lost(distinct.join(answer, on=_ENTITY_ROW, how="anti"), distinct, selection, repository.uri)
     numbered = distinct.join(answer, on=_ENTITY_ROW, how="left", maintain_order="left")
     on = [*keys, EVENT_TIMESTAMP]
     found = entity_rows.join(numbered, on=on, how="left", maintain_order="left", nulls_equal=True)
@@ -198,6 +195,17 @@ def _check_times(rows: pl.LazyFrame, event_time: str) -> None:
         raise ParameterError(
             f"Column {event_time!r}, the event time, is in the future in {future:,} rows, up to {last} UTC.",
             "Mend the times; those without an offset are taken as UTC.",
+        )
+
+
+def _check_lost(lost: pl.DataFrame, asked: pl.DataFrame, selection: Selection, uri: str) -> None:
+    """Refuses an answer in which a row was taken for another one, of the same keys and time."""
+    who = [*selection.entities, EVENT_TIMESTAMP]
+    twins = asked.group_by(who).len().filter(pl.col("len") > 1)
+    if lost.join(twins, on=who, how="semi", nulls_equal=True).height:
+        raise FeatureStoreError(
+            f"The offline store of {uri} takes rows that differ in a request column alone for one.",
+            "Use PolarsOfflineStore (docs/feature-store.md), or features without a request column.",
         )
 
 
