@@ -77,8 +77,6 @@ class App:
             more = [_JSON, *([_CLOSE] if isinstance(error, (TooLargeError, TooSlowError)) else [])]
             if isinstance(error, OverloadedError):
                 more.append((b"retry-after", b"1"))
-            if isinstance(error, TooLargeError):
-                await _discard(receive, self._options.max_body * _DISCARD_TIMES)
         except Exception:
             log.exception("request %s failed", request_id)
             status, more = 500, [_JSON]
@@ -162,6 +160,7 @@ class App:
         limit = self._options.max_body
         length = _header(headers, b"content-length")
         if length.isdecimal() and int(length) > limit:
+            await _discard(receive, limit * _DISCARD_TIMES)
             raise _too_large(limit)
         message = await self._part(receive)
         if not message.get("more_body"):
@@ -179,7 +178,7 @@ class App:
                     parts.append(message["body"])
                     size += len(message["body"])
                     if size > limit:
-                        raise _too_large(limit)
+                        break
                     if not message.get("more_body"):
                         return b"".join(parts)
         except TimeoutError:

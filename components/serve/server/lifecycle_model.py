@@ -48,7 +48,7 @@ class LifecycleModel(ServedModel):
         known = {column.name for column in schema.columns}
         self._columns = Columns(self.inputs, {*known, *schema.dropped, *beside})
         # A model of an older version of this library has no quick way, and none but predict.
-        self._few = getattr(model, "few", None)
+        self._few: Any = getattr(model, "few", None)
         recorded = read_example(folder)
         self.example = by_column(recorded.inputs) if recorded else None
         self.recorded = by_column(recorded.outputs) if recorded else None

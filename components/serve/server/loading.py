@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from kfp_lifecycle.components.register.lineage import model_digest
 from kfp_lifecycle.components.serve.server.failures import RequestError
 from kfp_lifecycle.components.serve.server.lifecycle_model import LifecycleModel
@@ -17,13 +19,15 @@ from kfp_lifecycle.components.serve.server.models import ServedModel
 from kfp_lifecycle.components.serve.server.sources import Source, bring, resolve
 from kfp_lifecycle.components.serve.server.table import as_list
 from kfp_lifecycle.components.shared.errors import LifecycleError, ServingError, redact
-from kfp_lifecycle.components.shared.model_example import DATA
-from kfp_lifecycle.components.shared.model_format import DESCRIPTION
+from kfp_lifecycle.components.shared.model_format import DATA, DESCRIPTION
 
 log = logging.getLogger(__name__)
 
 #: How far a number may be from the recorded one: another processor adds in another order.
 _RELATIVE, _ABSOLUTE = 1e-4, 1e-6
+
+#: Where MLmodel names files and folders of the model.
+_FILES = ("code", "data", "model_path", "pickled_model")
 
 
 def load(uri: str | Source, name: str = "", beside: Collection[str] = ()) -> ServedModel:
@@ -49,6 +53,7 @@ def load(uri: str | Source, name: str = "", beside: Collection[str] = ()) -> Ser
         "uri": source.uri,
         "digest": digest,
     }
+    _check_whole(folder, source.uri)
     kind = LifecycleModel if (folder / DATA / DESCRIPTION).exists() or _is_ours(folder) else MlflowModel
     try:
         served = kind(folder, beside, **named)
@@ -75,6 +80,25 @@ def mismatches(folder: Path) -> list[str]:
         if pinned and have != wanted.strip():
             found.append(f"{name} {wanted.strip()} (here {have or 'not installed'})")
     return found
+
+
+def _check_whole(folder: Path, uri: str) -> None:
+    """Looks for the files that MLmodel names. Raises ``ServingError`` where one is not there."""
+    try:
+        about = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+        flavours = [flavour for flavour in about["flavors"].values() if isinstance(flavour, dict)]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise ServingError(
+            f"The model {redact(uri)} does not load: its file MLmodel is damaged ({said}).",
+            "Upload all of it again.",
+        ) from error
+    for named in {flavour[key] for flavour in flavours for key in _FILES if flavour.get(key)}:
+        if not (folder / str(named)).exists():
+            raise ServingError(
+                f"The model {redact(uri)} is not whole: {named} is missing.",
+                "Wait until all of it is uploaded, or upload it again.",
+            )
 
 
 def _installed(name: str) -> str:

@@ -187,7 +187,7 @@ def _example(about: Any, folder: Path) -> Table | None:
 def _table(answered: Any, height: int) -> Table:
     """What a model gave, by column."""
     if isinstance(answered, pd.DataFrame):
-        return Table({str(name): column.to_numpy() for name, column in answered.items()}, height)
+        return Table({f"{name}": column.to_numpy() for name, column in answered.items()}, height)
     values = np.asarray(answered)
     if values.ndim <= 1:
         return Table({PREDICTION: values.reshape(-1)}, height)

@@ -107,7 +107,7 @@ def _columns(columns: Mapping[str, Any]) -> Table:
         return Table({}, 0)
     height = max(lengths.values())
     for name, length in lengths.items():
-        if length != height:
+        if length != height or length < 0:
             said = "is no list" if length < 0 else f"has {length} values, where others have {height}"
             raise BadRequestError(f"Column {name!r} of 'inputs' {said}.", name)
     return Table(dict(columns), height)

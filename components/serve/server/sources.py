@@ -133,15 +133,15 @@ def _download(uri: str, place: Path) -> Path:
         ) from error
 
 
-def patiently(attempt: Callable[[], T], seconds: float, wait: Callable[[float], Any] = time.sleep) -> T:
+def patiently(attempt: Callable[[], T], within_s: float, wait: Callable[[float], Any] = time.sleep) -> T:
     """What ``attempt`` gives, tried again while a registry or bucket does not answer.
 
     Args:
         attempt: Raises ``TrackingError`` or ``StorageError`` where it failed.
-        seconds: For how long; then the last error is raised.
+        within_s: For how many seconds; then the last error is raised.
         wait: Waits for some seconds.
     """
-    deadline, pause = time.monotonic() + seconds, _FIRST_WAIT_S
+    deadline, pause = time.monotonic() + within_s, _FIRST_WAIT_S
     while True:
         try:
             return attempt()
@@ -150,9 +150,9 @@ def patiently(attempt: Callable[[], T], seconds: float, wait: Callable[[float], 
             if left <= 0 or _is_final(error):
                 raise
             # Not all servers of a cluster at the same moment.
-            pause = min(pause, left) * random.uniform(0.75, 1.0)
-            log.warning("%s Next attempt in %.0f s.", redact(str(error)), pause)
-            wait(pause)
+            seconds = min(pause, left) * random.uniform(0.75, 1.0)
+            log.warning("%s Next attempt in %.0f s.", redact(str(error)), seconds)
+            wait(seconds)
             pause = min(2 * pause, _LONGEST_WAIT_S)
 
 

@@ -143,7 +143,7 @@ def _settling(column: Column, missing_values: Sequence[str]) -> Settle:
 
 def _text_settling(column: Column, texts: set[str]) -> Settle:
     common: dict[Any, str | None] = {name: name for name in column.categories or [] if name.strip() == name}
-    common |= {None: None, **dict.fromkeys(texts)}
+    common.update(dict.fromkeys([None, *texts]))
 
     def settle(values: Sequence[Any]) -> list[Any]:
         try:
