@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from kserve import InferenceGRPCClient, InferInput, InferRequest
+
 
 @dataclass
 class Seen:
@@ -21,11 +23,13 @@ class Seen:
     Args:
         answers: Answers by version.
         rows: Rows that were predicted, by version.
+        protocols: Answers by protocol.
         faults: What was not answered, or answered wrongly.
     """
 
     answers: Counter[str] = field(default_factory=Counter)
     rows: Counter[str] = field(default_factory=Counter)
+    protocols: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -34,7 +38,7 @@ class Seen:
 
 
 class Load(AbstractContextManager["Load"]):
-    """Clients in threads, each with a connection of its own that it keeps.
+    """Clients in threads, each with a connection of its own that it keeps. Predictions are labels.
 
     Args:
         url: The server.
@@ -64,7 +68,7 @@ class Load(AbstractContextManager["Load"]):
         self._ended, self._lock = threading.Event(), threading.Lock()
         self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(clients)]
         if grpc:
-            self._threads.append(threading.Thread(target=lambda: asyncio.run(self._ask_grpc())))
+            self._threads.append(threading.Thread(target=self._run_grpc))
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -77,9 +81,10 @@ class Load(AbstractContextManager["Load"]):
             thread.join()
 
     def wait(self, more: int, timeout_s: float = 60) -> None:
-        """Waits until so many more requests have been answered."""
+        """Waits until so many more requests have been answered, and some by each protocol."""
         wanted, deadline = self.seen.requests + more, time.monotonic() + timeout_s
-        while self.seen.requests < wanted:
+        protocols = 3 if self._grpc else 2
+        while self.seen.requests < wanted or len(self.seen.protocols) < protocols:
             assert time.monotonic() < deadline, f"only {self.seen.requests} answers; {self.seen.faults[:3]}"
             time.sleep(0.01)
 
@@ -108,9 +113,13 @@ class Load(AbstractContextManager["Load"]):
             self._check(f"{protocol} {number}-{turn}", answer.get("model_version"), turn, predictions(answer))
             time.sleep(self._pause_s)
 
-    async def _ask_grpc(self) -> None:
-        from kserve import InferenceGRPCClient, InferInput, InferRequest
+    def _run_grpc(self) -> None:
+        try:
+            asyncio.run(self._ask_grpc())
+        except Exception as error:
+            self._fault(f"the gRPC client ended: {error!r}")
 
+    async def _ask_grpc(self) -> None:
         async with InferenceGRPCClient(
             self._grpc, retries=0, channel_args=[("grpc.enable_retries", 0)]
         ) as client:
@@ -130,7 +139,8 @@ class Load(AbstractContextManager["Load"]):
                 except Exception as error:
                     self._fault(f"gRPC {turn}: {error!r}")
                     continue
-                self._check(f"gRPC {turn}", answer.model_version, turn, list(answer.outputs[0].as_numpy()))
+                labels = [label.decode() for label in answer.outputs[0].as_numpy()]
+                self._check(f"gRPC {turn}", answer.model_version, turn, labels)
                 await asyncio.sleep(self._pause_s)
 
     def _picked(self, turn: int) -> list[dict[str, Any]]:
@@ -148,6 +158,7 @@ class Load(AbstractContextManager["Load"]):
                 with self._lock:
                     self.seen.answers[version or "?"] += 1
                     self.seen.rows[version or "?"] += len(places)
+                    self.seen.protocols[what.partition(" ")[0]] += 1
                 return
         self._fault(f"{what}: {found} is not what version {version or '(any)'} says of rows {places}")
 

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from kfp_lifecycle.components.serve.server.alike import groups
 from kfp_lifecycle.components.serve.server.batching import BatchingPredictor
+from kfp_lifecycle.components.serve.server.direct import DirectPredictor
 from kfp_lifecycle.components.serve.server.failures import BadRequestError, ModelError, RequestError
-from kfp_lifecycle.components.serve.server.table import Table, as_list
+from kfp_lifecycle.components.serve.server.loading import load
+from kfp_lifecycle.components.serve.server.table import Table, as_list, by_column
 from tests.components.serve.server.small import Small, row, table
 from tests.conftest import SOAK
 
@@ -147,3 +149,33 @@ def test_the_answers_are_those_that_each_request_gets_alone(tables):
     answers, expected = together(Small(), tables, wait_ms=0), alone(tables)
     for answer, other in zip(answers, expected, strict=True):
         assert repr(answer) == repr(other)  # NaN is not equal to itself
+
+
+def test_a_real_models_answers_are_those_that_each_request_gets_alone(models):
+    """Also of rows that it refuses, and over the way that a few rows take and many do not."""
+    served = load(str(models.binary), "churn")
+    rows = [dict(row) for row in models.rows[:60]]
+    rows[7]["tenure"], rows[20]["tenure"], rows[30]["contract"] = "12", "long", None
+    requests = [by_column(rows[start : start + 1 + start % 3]) for start in range(0, 60, 3)]
+
+    async def ask(predictor, given):
+        try:
+            answer = await predictor.predict(served, served.check(given))
+        except RequestError as error:
+            return error.reason
+        return {name: as_list(values) for name, values in answer.columns.items()}
+
+    async def all_of_them(predictor):
+        return await asyncio.gather(*(ask(predictor, given) for given in requests))
+
+    direct = DirectPredictor(1, 60)
+    alone = asyncio.run(all_of_them(direct))
+    answers = asyncio.run(all_of_them(BatchingPredictor(direct, 64, 1.0)))
+    assert sum(isinstance(answer, str) for answer in alone) >= 1
+    for answer, other in zip(answers, alone, strict=True):
+        if isinstance(other, str):
+            assert answer == other
+            continue
+        assert answer["prediction"] == other["prediction"]
+        for name in other:
+            assert answer[name] == other[name] or answer[name] == pytest.approx(other[name], rel=1e-12)
