@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # uv does not read pip's setting: wheels that lie on the machine, such as a CPU build of PyTorch.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: run test soak lint format types check manifests containers lock benchmarks clean help
+.PHONY: run test coverage soak lint format types check manifests containers lock benchmarks clean help
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -46,6 +46,9 @@ run: .venv/.run data/churn.csv ## run the compiled training pipeline on the chur
 	@$(CLI) run training --params pipelines/params/churn.yaml
 
 test: .venv/.dev ## install what tests need and run them
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+coverage: .venv/.dev ## the tests again, and the lines that they do not reach (twice as long)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
 
 soak: .venv/.dev ## the long versions of the tests
