@@ -27,6 +27,7 @@ from kfp_lifecycle.scripts.run import run_command
 from kfp_lifecycle.scripts.runs import runs
 from kfp_lifecycle.scripts.schedule import schedule_command
 from kfp_lifecycle.scripts.schedules import schedules
+from kfp_lifecycle.scripts.serve import serve_command
 from kfp_lifecycle.scripts.submit import submit_command
 from kfp_lifecycle.scripts.watch import watch_command
 
@@ -87,6 +88,7 @@ app.command("catalog", rich_help_panel=BUILD)(catalog_command)
 app.add_typer(new, name="new", rich_help_panel=BUILD)
 app.add_typer(images, name="images", rich_help_panel=BUILD)
 app.command("run", rich_help_panel=USE)(run_command)
+app.command("serve", rich_help_panel=USE)(serve_command)
 app.command("promote", rich_help_panel=USE)(promote)
 app.command("rollback", rich_help_panel=USE)(rollback)
 app.command("demo-data", rich_help_panel=USE)(demo_data)

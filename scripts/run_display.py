@@ -267,7 +267,7 @@ def _lines(run: RunResult) -> Iterator[tuple[str, str]]:
     for number, report in enumerate(run.reports):
         yield "Reports" if number == 0 else "", shown_path(report)
     for text in dict.fromkeys(_model(step.outputs) for step in run.steps if "model_version" in step.outputs):
-        yield "Model", text
+        yield "Served" if " at http" in text else "Model", text
     if (command := _mlflow(run.tracking_uri)) is not None:
         yield "MLflow", command
     yield "Run", shown_path(run.output_dir / "run.json")
@@ -276,6 +276,8 @@ def _lines(run: RunResult) -> Iterator[tuple[str, str]]:
 def _model(outputs: dict[str, Any]) -> str:
     aliases = f" ({outputs['aliases']})" if outputs.get("aliases") else ""
     uri = f", {outputs['model_uri']}" if outputs.get("model_uri") else ""
+    if "url" in outputs:
+        return f"version {outputs['model_version']} at {outputs['url']}"
     return f"version {outputs['model_version']}{uri}{aliases}"
 
 

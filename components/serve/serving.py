@@ -11,7 +11,7 @@ from kfp_lifecycle.components.serve.rollout.local import LocalTarget
 from kfp_lifecycle.components.serve.rollout.release import find_release
 from kfp_lifecycle.components.serve.rollout.run import Commit, Course, Outcome, roll_out
 from kfp_lifecycle.components.serve.rollout.target import Release
-from kfp_lifecycle.components.serve.rollout.targets import Place, make_target
+from kfp_lifecycle.components.serve.rollout.targets import Place, make_target, remember
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def serve_model(request: Request) -> Served:
 
     Raises:
         RolloutError: It failed, or another rollout is under way; alias and traffic are as they were.
-        ServingError: It is no model, or has nothing to be tested with.
+        ServingError: It is no model, or not whole.
         RegistryError: There is no such model, version or alias.
         StorageError: Its files cannot be read.
         ClusterError: There is no way to the cluster.
@@ -72,6 +72,8 @@ def serve_model(request: Request) -> Served:
         target = make_target(request.place, release, splits=request.course.steps != (100,))
         commit, holder = _commit(release, request.alias), _holder(release, request.run_id)
         outcome = roll_out(target, release, example, request.course, commit, holder)
+    if isinstance(commit, AliasMove):
+        remember(commit.client, commit.model_name, request.place)
     objects = target.objects()
     if isinstance(target, LocalTarget) and target.is_new and not request.keep_running:
         log.info("the server of %s is stopped, because keep_running is false", release.name)

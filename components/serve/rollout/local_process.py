@@ -113,6 +113,11 @@ def is_alive(running: Running) -> bool:
     return _process(running) is not None
 
 
+def wait(running: Running) -> int:
+    """Waits until a server that this process has started ends; its exit code."""
+    return _STARTED[running.pid].wait()
+
+
 def stop(running: Running) -> None:
     """Ends the server: what it has begun it answers. Does nothing where it has ended."""
     if (process := _process(running)) is None:

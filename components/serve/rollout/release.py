@@ -8,7 +8,6 @@ from typing import Any
 from kfp_lifecycle.components.register.lineage import model_digest
 from kfp_lifecycle.components.serve.rollout.target import Release
 from kfp_lifecycle.components.serve.server.sources import Source, bring, resolve
-from kfp_lifecycle.components.shared.errors import ServingError
 from kfp_lifecycle.components.shared.model_example import Example, read_example
 from kfp_lifecycle.components.shared.storage import is_remote
 
@@ -16,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def find_release(uri: str, name: str, place: Path) -> tuple[Release, Example]:
-    """What a URI names now, and its recorded examples.
+    """What a URI names now, and its recorded examples; none of a model without an input example.
 
     Args:
         uri: As :func:`kfp_lifecycle.components.serve.server.sources.resolve` takes it.
@@ -24,7 +23,7 @@ def find_release(uri: str, name: str, place: Path) -> tuple[Release, Example]:
         place: An empty folder for its files.
 
     Raises:
-        ServingError: It is no model, not whole, or has no input example to be tested with.
+        ServingError: It is no model, or not whole.
         RegistryError: There is no such model, version or alias.
         StorageError: Its files cannot be read.
         TrackingError: The registry fails or cannot be reached.
@@ -34,13 +33,7 @@ def find_release(uri: str, name: str, place: Path) -> tuple[Release, Example]:
     version = source.version or model_digest(folder).partition(":")[2][:12]
     fixed = source.uri if is_remote(source.uri) or source.version else str(folder.absolute())
     release = Release(name or source.name, version, fixed, folder)
-    example = read_example(folder) or _computed(source, folder)
-    if not example.inputs:
-        raise ServingError(
-            f"The model {uri} has no input example, so that nothing can be tested before it is rolled out.",
-            "Save it with input_example=…",
-        )
-    return release, example
+    return release, read_example(folder) or _computed(source, folder)
 
 
 def _computed(source: Source, folder: Path) -> Example:

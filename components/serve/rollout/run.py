@@ -121,6 +121,11 @@ def roll_out(
             is under way. Names the reason, what is served now and the last lines of the server's log.
         Cancelled: The run was cancelled; everything is as it was.
     """
+    if not example.inputs:
+        raise RolloutError(
+            f"Version {release.version} of {release.name} has no input example, so that nothing can be tested.",
+            "Save the model with input_example=…",
+        )
     with cancellable(), target.lock(holder):
         previous = target.current()
         with _way_back(target, release, previous, commit):

@@ -1,16 +1,25 @@
 """Where a model is to be served: on this machine, or by KServe on a cluster."""
 
+import json
+import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
 from kfp_lifecycle.components.serve.rollout.local import LocalTarget
 from kfp_lifecycle.components.serve.rollout.local_state import StateFile
 from kfp_lifecycle.components.serve.rollout.target import Release, Target
 from kfp_lifecycle.components.shared.parameters import one_of
-from kfp_lifecycle.components.shared.tracking import tracking_uri
+from kfp_lifecycle.components.shared.tracking import tracking_errors, tracking_uri
 
+log = logging.getLogger(__name__)
+
+#: Tag of a registered model: where on a cluster it is served, and as what, for those who roll it back.
+SERVED = "served_by_kserve"
 TARGETS = ("auto", "local", "kserve")
 
 
@@ -83,3 +92,33 @@ def state_file(release: Release) -> StateFile:
     """Where the state of a local server of this model is kept."""
     registered = release.uri.startswith("models:/")
     return StateFile(release.name, tracking_uri() if registered else "")
+
+
+def remember(client: MlflowClient, model_name: str, place: Place) -> None:
+    """Keeps with the registered model where on a cluster it is served; what fails only warns."""
+    if not place.on_cluster:
+        return
+    from kfp_lifecycle.components.serve.rollout.kserve_objects import Predictor
+    from kfp_lifecycle.components.shared.cluster import connect
+
+    settings = Predictor(arguments=place.arguments, **place.predictor).settings
+    found = {
+        **asdict(place),
+        "target": "kserve",
+        "namespace": connect(place.namespace).namespace,
+        "predictor": {**place.predictor, "settings": dict(settings)},
+    }
+    try:
+        client.set_registered_model_tag(model_name, SERVED, json.dumps(found))
+    except MlflowException as error:
+        log.warning("the registry could not be told where %s is served: %s", model_name, error)
+
+
+def remembered(client: MlflowClient, model_name: str) -> Place | None:
+    """Where on a cluster a registered model is served; None where it is not. Raises ``TrackingError``."""
+    with tracking_errors():
+        found = client.get_registered_model(model_name).tags.get(SERVED)
+    if not found:
+        return None
+    values = json.loads(found)
+    return Place(**{**values, "arguments": tuple(values["arguments"])})
