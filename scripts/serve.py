@@ -59,10 +59,13 @@ def serve_command(
     _show(served, detach or served.was_there)
     if detach or served.was_there:
         return
+    from kfp_lifecycle.components.shared.cancel import Cancelled, cancellable
+
     try:
-        raise typer.Exit(_wait(served))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        with cancellable():
+            raise typer.Exit(_wait(served))
+    except Cancelled:
+        typer.echo("Stopped.")
     finally:
         end(served)
 

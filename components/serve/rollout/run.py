@@ -123,7 +123,7 @@ def roll_out(
     """
     if not example.inputs:
         raise RolloutError(
-            f"Version {release.version} of {release.name} has no input example, so that nothing can be tested.",
+            f"Version {release.version} of {release.name} has no input example to be tested with.",
             "Save the model with input_example=…",
         )
     with cancellable(), target.lock(holder):

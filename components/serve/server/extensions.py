@@ -12,6 +12,7 @@ from kfp_lifecycle.components.serve.server.log_rows import log_columns
 from kfp_lifecycle.components.serve.server.logs import AccessLog
 from kfp_lifecycle.components.serve.server.metrics import Metrics
 from kfp_lifecycle.components.serve.server.options import ServerOptions
+from kfp_lifecycle.components.serve.server.page.routes import page_routes
 from kfp_lifecycle.components.serve.server.prediction_log import PredictionLog
 
 
@@ -58,7 +59,7 @@ def extend(options: ServerOptions, host: Host, predictor: Predictor) -> Extensio
     made = Extensions(
         predictor,
         observers=[metrics, AccessLog(answers=options.access_log)],
-        routes={("GET", "/metrics"): metrics.expose},
+        routes={("GET", "/metrics"): metrics.expose, **page_routes(host)},
     )
     if options.batch_rows:
         made.predictor = BatchingPredictor(predictor, options.batch_rows, options.batch_wait_ms)

@@ -1,0 +1,1 @@
+"""The page at ``/``: the model's card, its signature, and a form to try it."""
