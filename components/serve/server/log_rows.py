@@ -41,6 +41,11 @@ class Entry:
     answer: Answer
 
     @property
+    def day(self) -> int:
+        """Its day, since 1970."""
+        return self.microseconds // 86_400_000_000
+
+    @property
     def moment(self) -> datetime:
         """When it was computed."""
         return datetime.fromtimestamp(self.microseconds / 1e6, UTC)
@@ -101,13 +106,16 @@ def rows_of(served: ServedModel, entries: Sequence[Entry], columns: LogColumns) 
 
 def _rows(served: ServedModel, entries: Sequence[Entry], columns: LogColumns) -> pl.DataFrame:
     answers = [entry.answer for entry in entries]
-    heights = [answer.inputs.height for answer in answers]
+    heights = np.array([answer.inputs.height for answer in answers])
+    starts = np.cumsum(heights) - heights
+    total = int(heights.sum())
+    ids = np.array([answer.call.id for answer in answers], object)
     found = {
         TIME: pl.Series(np.repeat([entry.microseconds for entry in entries], heights)),
-        REQUEST_ID: pl.Series(np.repeat([answer.call.id for answer in answers], heights).tolist()),
-        ROW: pl.Series(np.concatenate([np.arange(height) for height in heights])),
-        MODEL: pl.Series([served.name]).new_from_index(0, sum(heights)),
-        VERSION: pl.Series([served.version]).new_from_index(0, sum(heights)),
+        REQUEST_ID: pl.Series(np.repeat(ids, heights).tolist()),
+        ROW: pl.Series(np.arange(total) - np.repeat(starts, heights)),
+        MODEL: pl.Series([served.name]).new_from_index(0, total),
+        VERSION: pl.Series([served.version]).new_from_index(0, total),
     }
     own = pl.DataFrame([values.cast(COLUMNS[name]).alias(name) for name, values in found.items()])
     inputs = served.settled(Table.concatenated([answer.inputs for answer in answers]))

@@ -16,7 +16,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -55,7 +54,7 @@ class PredictionLog:
     Args:
         options: Where the log is, which columns it has, how often it is written and how many rows may wait.
         columns: What is left out, hashed and added.
-        dropped: Is told how many rows of a version could not be taken, from any thread.
+        dropped: Is told how many rows of a version could not be taken, by one thread at a time.
 
     Raises:
         StorageError: The URI is of no storage that is known here.
@@ -75,6 +74,7 @@ class PredictionLog:
         self._in = self._out = 0
         self._lost = self._lost_before = 0
         self._said_at, self._broken = 0.0, ""
+        self._dropping = threading.Lock()
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
 
@@ -126,10 +126,10 @@ class PredictionLog:
 
     def _prepare(self) -> None:
         """Makes files of what was taken: one for each day and version."""
-        found: dict[tuple[date, ServedModel], list[Entry]] = {}
+        found: dict[tuple[int, ServedModel], list[Entry]] = {}
         for _ in range(len(self._taken)):
             entry = self._taken.popleft()
-            found.setdefault((entry.moment.date(), entry.answer.call.served), []).append(entry)
+            found.setdefault((entry.day, entry.answer.call.served), []).append(entry)
         for (_, served), entries in found.items():
             try:
                 rows = rows_of(served, entries, self._columns)
@@ -164,8 +164,9 @@ class PredictionLog:
                 self._broken = ""
 
     def _drop(self, served: ServedModel, rows: int) -> None:
-        self._lost += rows
-        self._count_dropped(served, rows)
+        with self._dropping:  # both threads do
+            self._lost += rows
+            self._count_dropped(served, rows)
 
     def _say_dropped(self, *, now: bool) -> None:
         lost = self._lost

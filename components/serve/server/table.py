@@ -1,6 +1,7 @@
 """Rows by column, as requests bring them and answers take them away: cheaper than a frame for a few rows."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -71,6 +72,8 @@ def as_list(values: Values) -> list[Any]:
 
 
 def _joined(parts: list[Values]) -> Values:
+    if all(type(part) is list for part in parts):
+        return list(chain.from_iterable(parts))
     if all(isinstance(part, np.ndarray) and part.dtype == parts[0].dtype for part in parts):  # type: ignore[union-attr]
         return np.concatenate(parts)
     return [value for part in parts for value in as_list(part)]

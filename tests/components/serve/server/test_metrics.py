@@ -82,7 +82,7 @@ def test_each_series_of_a_loaded_version_begins_at_zero(metrics):
     assert found
     assert set(found.values()) == {0.0}
     kinds = {dict(key[1:])["kind"] for key in found if key[0] == "model_request_errors_total"}
-    assert kinds == {"bad_request", "internal", "model", "overloaded", "timeout"}
+    assert kinds >= {"bad_request", "internal", "model", "overloaded", "timeout"}
 
 
 def test_requests_rows_and_latency_are_counted_by_version(metrics, served):
