@@ -16,7 +16,7 @@ from kfp_lifecycle.compiler.errors import CompileError
 from kfp_lifecycle.compiler.files import GeneratedFile
 from kfp_lifecycle.compiler.images.inputs import check_inputs
 from kfp_lifecycle.compiler.profiles import ImageNames, ProfileFile, Tracing, applied, find_profile
-from kfp_lifecycle.compiler.profiles.tracing import forget_trials, run_settings
+from kfp_lifecycle.compiler.profiles.tracing import forget_pods, run_settings
 from kfp_lifecycle.compiler.repository import Repository
 from kfp_lifecycle.compiler.serialize import to_yaml
 from kfp_lifecycle.compiler.spec import Spec, executors, plain
@@ -128,7 +128,7 @@ def compile_one(
     tracing.last = None  # a component that is itself from a compiled file makes no task: it is as it is
     spec = _spec(definition)
     if definition.source.kind == "component":
-        forget_trials(spec)
+        forget_pods(spec)
     platform = _platform(definition, spec, tracing)
     spec["sdkVersion"] = released.get("sdk", spec["sdkVersion"])
     images.rename(spec, released.get("images", ()))

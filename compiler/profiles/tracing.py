@@ -17,8 +17,10 @@ from kfp_lifecycle.compiler.spec import Spec, executors
 
 #: Name of the volume that is mounted as shared memory.
 _SHARED_MEMORY = "shared-memory"
-#: The component whose step makes pods itself, and what says nothing about those.
-_TUNER, _OF_STEPS = "katib-tune", ("retry", "cache")
+#: The components whose steps make pods themselves, and what says nothing about those.
+_TUNER, _SERVER, _OF_STEPS = "katib-tune", "serve", ("retry", "cache")
+#: Of a model server's pods moreover: they do not end, and have the model as their only data.
+_OF_ROLLOUTS = ("timeout_seconds", "volumes", "shared_memory")
 
 
 @dataclass
@@ -51,6 +53,8 @@ class Tracing:
         _settle(task, settings)
         if name == _TUNER:
             _tell_of_trials(task, self.profile)
+        if name == _SERVER:
+            _tell_of_predictors(task, self.profile)
         if _needs_kubernetes(settings, self.profile.images):
             _settle_pod(task, settings, self.profile.images)
 
@@ -113,17 +117,28 @@ def _tell_of_trials(task: Any, profile: Profile) -> None:
     from kfp_lifecycle.components.katib_tune.backend import TRAINERS
     from kfp_lifecycle.components.katib_tune.trial_job import PODS_VARIABLE
 
-    images = {"pull_policy": profile.images.pull_policy, "pull_secrets": profile.images.pull_secrets}
-    pods = {}
-    for trainer in TRAINERS:
-        said = _plain(asdict(profile.settings(trainer)) | images)
-        pods[trainer] = {key: value for key, value in said.items() if key not in _OF_STEPS}
+    pods = {trainer: _said_of_pods(profile, trainer) for trainer in TRAINERS}
     if any(pods.values()):
         task.set_env_variable(PODS_VARIABLE, json.dumps(pods, sort_keys=True))
 
 
-def forget_trials(spec: Spec) -> None:
-    """Takes what :func:`_tell_of_trials` has told out of a component that is compiled alone.
+def _tell_of_predictors(task: Any, profile: Profile) -> None:
+    """Tells the step what the profile says of the pods that KServe makes for it."""
+    from kfp_lifecycle.components.shared.pod_settings import PREDICTOR_PODS
+
+    said = _said_of_pods(profile, _SERVER)
+    if pods := {key: value for key, value in said.items() if key not in _OF_ROLLOUTS}:
+        task.set_env_variable(PREDICTOR_PODS, json.dumps(pods, sort_keys=True))
+
+
+def _said_of_pods(profile: Profile, component: str) -> dict[str, Any]:
+    images = {"pull_policy": profile.images.pull_policy, "pull_secrets": profile.images.pull_secrets}
+    said = _plain(asdict(profile.settings(component)) | images)
+    return {key: value for key, value in said.items() if key not in _OF_STEPS}
+
+
+def forget_pods(spec: Spec) -> None:
+    """Takes what a step was told of the pods that it makes out of a component that is compiled alone.
 
     A pipeline that loads the component from its file makes a task of its own and tells that one; and KFP
     2.17 cannot compile a pipeline with a component from a file that has environment variables.
@@ -131,8 +146,10 @@ def forget_trials(spec: Spec) -> None:
     containers = [executor.get("container", {}) for executor in executors(spec).values()]
     for container in [container for container in containers if "env" in container]:
         from kfp_lifecycle.components.katib_tune.trial_job import PODS_VARIABLE
+        from kfp_lifecycle.components.shared.pod_settings import PREDICTOR_PODS
 
-        container["env"] = [variable for variable in container["env"] if variable["name"] != PODS_VARIABLE]
+        told = (PODS_VARIABLE, PREDICTOR_PODS)
+        container["env"] = [variable for variable in container["env"] if variable["name"] not in told]
         if not container["env"]:
             del container["env"]
 

@@ -10,6 +10,9 @@ from typing import Any
 
 Settings = Mapping[str, Any]
 
+#: What the compiler tells the serve step: what the profile says of it, for the pods of the model server.
+PREDICTOR_PODS = "KFP_LIFECYCLE_PREDICTOR_PODS"
+
 
 def said(given: Mapping[str, Any]) -> dict[str, Any]:
     """The entries that say something."""

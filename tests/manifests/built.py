@@ -15,8 +15,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "manifests"
 OVERLAYS = ("local-kind", "dev", "production")
-#: All that a user applies: each overlay, and the Job by hand.
-APPLIED = (*(f"overlays/{name}" for name in OVERLAYS), "jobs/train-gpu")
+#: All that a user applies: each overlay, KServe's runtime, and the Job by hand.
+APPLIED = (*(f"overlays/{name}" for name in OVERLAYS), "serving", "jobs/train-gpu")
 TOOLS = (("kubectl", "kustomize"), ("kustomize", "build"))
 
 Object = dict[str, Any]
@@ -78,6 +78,10 @@ def pod_templates(found: Object) -> Iterator[Object]:
     """The pod templates anywhere inside an object: a Deployment's, a CronJob's, a TrainingRuntime's."""
     if found.get("kind") == "Pod":
         yield found
+        return
+    if (
+        found.get("kind") == "ClusterServingRuntime"
+    ):  # half a pod: KServe makes one of it and an InferenceService
         return
     stack: list[Any] = [found]
     while stack:

@@ -39,11 +39,10 @@ TRAIN_GPU = (
     | rights("trainer.kubeflow.org", "trainingruntimes", "get")
     | WHY_PODS_FAILED
 )
-# Not written yet: what issue 8 says that it will do.
 SERVE = (
-    rights("serving.kserve.io", "inferenceservices", "create get list watch update patch delete")
-    | rights("gateway.networking.k8s.io", "httproutes", "create get update patch delete")
-    | rights("", "events", "get list watch")
+    rights("serving.kserve.io", "inferenceservices", "create get update delete")
+    | rights("gateway.networking.k8s.io", "httproutes", "create get update")
+    | rights("coordination.k8s.io", "leases", "create get update")
     | WHY_PODS_FAILED
 )
 # test_retraining.py holds this to what the CronJob's command asks.
@@ -63,6 +62,7 @@ RETRAIN = (
 #: Of the components' tests, some in which each call is made.
 TRAIN_JOBS = "come_back or is_cancelled or declares"
 SEARCHES = "some_trials_fail or service_refuses or cannot_start"
+ROLLOUTS = "(one_version and Standard) or crashes"
 
 NEEDS: dict[str, set[Right]] = {
     "kfp-lifecycle-training": STEPS | SERVE,
@@ -107,6 +107,7 @@ def test_each_account_may_do_what_its_components_do(overlay: str) -> None:
     [
         pytest.param(TRAIN_GPU, ("components/train_gpu/test_trainjob.py", "-k", TRAIN_JOBS), id="train-gpu"),
         pytest.param(KATIB_TUNE, ("components/katib_tune/test_katib.py", "-k", SEARCHES), id="katib-tune"),
+        pytest.param(SERVE, ("components/serve/test_kserve.py", "-k", ROLLOUTS), id="serve"),
     ],
 )
 def test_the_lists_are_what_the_code_calls(needs: set[Right], tests: tuple[str, ...], tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from kfp_lifecycle.components.serve.rollout.target import Release
 from kfp_lifecycle.components.shared.cluster import Kind
 from kfp_lifecycle.components.shared.errors import ParameterError, redact
 from kfp_lifecycle.components.shared.pod_settings import (
+    PREDICTOR_PODS,
     from_secret,
     resources,
     said,
@@ -51,8 +52,6 @@ HTTP_ROUTE = Kind("HTTPRoute", "gateway.networking.k8s.io", "v1", "httproutes", 
 
 #: The runtime in manifests/, and the name of the models' format that it serves.
 RUNTIME = "kfp-lifecycle"
-#: What the compiler tells the step: what the profile says of component ``serve``, for the predictor's pods.
-PODS_VARIABLE = "KFP_LIFECYCLE_PREDICTOR_PODS"
 PART_OF = {"app.kubernetes.io/part-of": "kfp-lifecycle"}
 VERSION, DIGEST, MODEL_URI = "kfp-lifecycle/version", "kfp-lifecycle/digest", "kfp-lifecycle/model-uri"
 #: Knative then gives each version an address of its own.
@@ -66,6 +65,8 @@ MOUNTED = "/mnt/models"
 #: What KServe fetches itself.
 _FETCHED = ("gs://", "s3://", "https://", "pvc://")
 _LONGEST = 40
+#: Longer than the server takes to answer the requests under way.
+_GRACE_S = 60
 _GPU = "nvidia.com/gpu"
 
 
@@ -105,7 +106,7 @@ class Predictor:
     runtime: str = RUNTIME
     mode: str = ""
     settings: Mapping[str, Any] = field(
-        default_factory=lambda: json.loads(os.environ.get(PODS_VARIABLE) or "{}")
+        default_factory=lambda: json.loads(os.environ.get(PREDICTOR_PODS) or "{}")
     )
 
     def __post_init__(self) -> None:
@@ -238,6 +239,9 @@ def _predictor(release: Release, given: Predictor) -> V1beta1PredictorSpec:
         scale_target=given.scale_target or None,
         timeout=given.timeout_s,
         service_account_name=given.service_account or None,
+        # The server asks nothing of Kubernetes.
+        automount_service_account_token=False,
+        termination_grace_period_seconds=_GRACE_S,
         node_selector=dict(selector) if selector else None,
         tolerations=[_toleration(own) for own in tolerations(settings)] or None,
         image_pull_secrets=[V1LocalObjectReference(name=own) for own in settings.get("pull_secrets") or ()]

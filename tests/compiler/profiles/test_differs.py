@@ -36,8 +36,8 @@ def test_only_images_and_platform_settings_differ(name: str, tmp_path: Path) -> 
             # A task that is told its image, or the file's digest, is told the new one.
             told = change.new["runtimeValue"]["constant"] if change.id == "task-argument-changed" else ""
             is_told = told in used or told.startswith("sha256:")
-            # katib-tune's step is told what the pods of its trials are to have.
-            own = ("'LEVEL'", "'KFP_LIFECYCLE_TRIAL_PODS'")
+            # Steps that make pods themselves are told what those are to have.
+            own = ("'LEVEL'", "'KFP_LIFECYCLE_TRIAL_PODS'", "'KFP_LIFECYCLE_PREDICTOR_PODS'")
             is_variable = change.id == "environment-changed" and any(n in change.message for n in own)
             assert change.subject in ALLOWED or is_told or is_variable, change
 

@@ -1,4 +1,4 @@
-"""What a profile says of the pods that katib-tune's step has Katib make: the step is told of it."""
+"""What a profile says of pods that a step has Katib or KServe make: the step is told of it."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ import yaml
 from kfp_lifecycle.compiler.compile import compile_repository
 from kfp_lifecycle.compiler.profiles.find import read_profile
 from kfp_lifecycle.components.katib_tune.trial_job import PODS_VARIABLE
+from kfp_lifecycle.components.shared.pod_settings import PREDICTOR_PODS
 from tests.repositories import GOOD, OTHER, PIPELINE, tiny
 
 PROFILE = """
@@ -27,13 +28,13 @@ components:
 """
 
 
-FLOW = PIPELINE.replace("good.component import good", "katib_tune.component import katib_tune")
-FLOW = FLOW.replace("last = good(", "last = katib_tune(")
-
-
-def env_of(folder: Path, component: str, profile: str, compiled: str = "flow") -> dict[str, Any]:
-    named = {"katib_tune": GOOD.replace("def good", "def katib_tune"), "other": OTHER}
-    repository = tiny(folder / f"{component}-{compiled}", named, {"flow": FLOW})
+def env_of(
+    folder: Path, component: str, profile: str, compiled: str = "flow", maker: str = "katib_tune"
+) -> dict[str, Any]:
+    flow = PIPELINE.replace("good.component import good", f"{maker}.component import {maker}")
+    flow = flow.replace("last = good(", f"last = {maker}(")
+    named = {maker: GOOD.replace("def good", f"def {maker}"), "other": OTHER}
+    repository = tiny(folder / f"{component}-{compiled}", named, {"flow": flow})
     file = repository.root / "profile.yaml"
     file.write_text(profile)
     (one,) = compile_repository(repository, [compiled], read_profile(file))
@@ -66,6 +67,31 @@ def test_the_step_is_told_of_its_trials_pods(tmp_path: Path) -> None:
             "shared_memory": "8Gi",
         },
     }
+
+
+SERVE = """
+images: {pull_policy: Always}
+defaults:
+  retry: {count: 3}
+  timeout_seconds: 600
+components:
+  serve:
+    resources: {limits: {memory: 8Gi}}
+    node_selector: {pool: serving}
+    tolerations: [{key: gpu, operator: Exists}]
+    volumes: [{claim: datasets, path: /data}]
+"""
+
+
+def test_the_step_is_told_of_the_model_servers_pods(tmp_path: Path) -> None:
+    assert json.loads(env_of(tmp_path, "serve", SERVE, maker="serve")[PREDICTOR_PODS]) == {
+        "pull_policy": "Always",
+        "resources": {"limits": {"memory": "8Gi"}},
+        "node_selector": {"pool": "serving"},
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+    }
+    assert env_of(tmp_path, "serve", SERVE, "serve", "serve") == {}
+    assert env_of(tmp_path / "none", "serve", "defaults: {timeout_seconds: 600}", maker="serve") == {}
 
 
 def test_no_other_step_is_told_and_none_where_nothing_is_said(tmp_path: Path) -> None:
