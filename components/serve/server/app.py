@@ -141,7 +141,7 @@ class App:
             case ["v2", "health", "live"]:
                 return _json({"live": True})
             case ["v2", "health", "ready"]:
-                return _json({"ready": self.ready}, 200 if self.ready else 503)
+                return _json({"ready": self.ready, **self._degraded()}, 200 if self.ready else 503)
             case ["v1", "models"] | ["v2", "models"]:
                 return _json({"models": [self._host.name]})
             case ["v1", "models", name]:
@@ -154,6 +154,12 @@ class App:
                 self._host.find(name, parts[4] if len(parts) > 4 else "")
                 return _json({"name": name, "ready": self.ready}, 200 if self.ready else 503)
         raise NotFoundError(f"There is nothing at GET {path[:200]}.")
+
+    def _degraded(self) -> dict[str, str]:
+        """What requests are answered without just now, if anything."""
+        problems = [each.lookup.degraded() for each in self._host.models if each.lookup]
+        said = next((problem for problem in problems if problem), "")
+        return {"degraded": f"feature store: {said}"} if said else {}
 
     async def _body(self, headers: list[Header], receive: Receive) -> bytes:
         """The whole body. Raises ``TooLargeError``, ``TooSlowError`` or ``ClientGoneError``."""
@@ -182,7 +188,11 @@ class App:
                     if not message.get("more_body"):
                         return b"".join(parts)
         except TimeoutError:
-            raise TooSlowError(f"The body did not come within {self._options.read_timeout_s:g} s.") from None
+            seconds = self._options.read_timeout_s
+            raise TooSlowError(f"The body did not come within {seconds:g} s.") from None
+        if message.get("more_body"):
+            await _discard(receive, limit * _DISCARD_TIMES)
+        raise _too_large(limit)
 
     async def _part(self, receive: Receive) -> Message:
         message = await receive()

@@ -138,14 +138,15 @@ def patiently(attempt: Callable[[], T], within_s: float, wait: Callable[[float],
 
     Args:
         attempt: Raises ``TrackingError`` or ``StorageError`` where it failed.
-        within_s: For how many seconds; then the last error is raised.
+        within_s: For how many seconds after the first failure; then the last error is raised.
         wait: Waits for some seconds.
     """
-    deadline, pause = time.monotonic() + within_s, _FIRST_WAIT_S
+    deadline, pause = 0.0, _FIRST_WAIT_S
     while True:
         try:
             return attempt()
         except (TrackingError, StorageError) as error:
+            deadline = deadline or time.monotonic() + within_s
             left = deadline - time.monotonic()
             if left <= 0 or _is_final(error):
                 raise

@@ -138,7 +138,7 @@ def _settling(column: Column, missing_values: Sequence[str]) -> Settle:
     if column.time_format is not None:
         raise NotPlainError
     convert = _date if column.type == "date" else _timestamp
-    return lambda values: [None if value is None or value in texts else convert(value) for value in values]
+    return lambda values: [_moment(value, texts, convert) for value in values]
 
 
 def _text_settling(column: Column, texts: set[str]) -> Settle:
@@ -159,7 +159,7 @@ def _number_settling(kind: str, texts: set[str], numbers: set[float]) -> Settle:
 
     def settle(values: Sequence[Any]) -> list[Any]:
         plain = set(map(type, values)) == {own} and min(values) > -_EXACT and max(values) < _EXACT
-        # What is not a number can hide from min and max, as no comparison with it holds, but not from the sum.
+        # What is no number can hide from min and max, as no comparison with it holds, but not from the sum.
         if plain and not math.isnan(sum(values)) and numbers.isdisjoint(values):
             return list(values)
         return [one(value, texts, numbers) for value in values]
@@ -229,23 +229,28 @@ def _boolean(value: Any, words: Mapping[str, bool], missing: set[str]) -> bool |
     return found
 
 
-def _date(value: Any) -> date:
-    if type(value) is not str or not _DATE.fullmatch(value):
+def _moment(value: Any, missing: set[str], convert: Callable[[str], Any]) -> Any:
+    if value is None:
+        return None
+    if type(value) is not str:
         raise NotPlainError
     try:
-        return date.fromisoformat(value)
-    except ValueError:
-        raise NotPlainError from None
-
-
-def _timestamp(value: Any) -> datetime:
-    if type(value) is not str or not _TIME.fullmatch(value):
-        raise NotPlainError
-    try:
-        moment = datetime.fromisoformat(value)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return None if value in missing else convert(value)
     except (ValueError, OverflowError):
         raise NotPlainError from None
+
+
+def _date(text: str) -> date:
+    if not _DATE.fullmatch(text):
+        raise NotPlainError
+    return date.fromisoformat(text)
+
+
+def _timestamp(text: str) -> datetime:
+    if not _TIME.fullmatch(text):
+        raise NotPlainError
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _writers(featurizer: Featurizer, types: Mapping[str, str]) -> list[tuple[str, Write]]:

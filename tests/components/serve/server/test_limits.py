@@ -66,8 +66,7 @@ def test_a_client_that_stops_within_its_body_is_told(strict: Server) -> None:
 def test_a_client_that_does_not_send_its_headers_is_dropped(strict: Server, sent: bytes) -> None:
     with connected(strict) as client:
         client.sendall(sent)
-        with pytest.raises(ConnectionResetError):
-            client.recv(10)
+        assert client.recv(10) == b""
 
 
 def test_a_client_that_dribbles_its_headers_is_dropped(strict: Server) -> None:

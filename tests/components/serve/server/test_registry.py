@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -27,7 +26,7 @@ pytestmark = pytest.mark.server
 
 
 @pytest.fixture
-def registry(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClient]:
+def registry(here: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     """Three versions of ``scores`` in a SQLite registry; version 1 is the champion."""
     uri = f"sqlite:///{here / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -38,7 +37,7 @@ def registry(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClie
         plain_model(here / f"m{seed}", seed)
         client.create_model_version("scores", str(here / f"m{seed}"))
     client.set_registered_model_alias("scores", "champion", "1")
-    yield client
+    return client
 
 
 def test_a_reference_is_resolved_to_a_fixed_version(registry: MlflowClient) -> None:
