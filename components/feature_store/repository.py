@@ -127,7 +127,7 @@ def feast_errors(uri: str) -> Iterator[None]:
     except LifecycleError:
         raise
     except Exception as error:
-        if not _is_stores(error):
+        if not is_stores(error):
             raise
         said = redact(" ".join(str(error).split()))[:400].rstrip(".") or type(error).__name__
         raise FeatureStoreError(
@@ -299,7 +299,8 @@ def _without_state(value: Any) -> Any:
     return [_without_state(one) for one in value] if isinstance(value, list) else value
 
 
-def _is_stores(error: BaseException) -> bool:
+def is_stores(error: BaseException) -> bool:
+    """Whether Feast, a store or the way to it raised ``error``, and not code of ours or of its user."""
     seen: BaseException | None = error
     while seen is not None:
         module = type(seen).__module__.partition(".")[0]

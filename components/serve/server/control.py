@@ -110,7 +110,9 @@ class Control:
     async def _candidate(self, uri: str, timeout_s: float) -> ServedModel:
         loop = asyncio.get_running_loop()
         self._loading = True
-        loading = loop.run_in_executor(self._thread, load, uri, self._host.name, self._options.log_columns)
+        options = self._options
+        how = (self._host.name, options.log_columns, options.lookup)
+        loading = loop.run_in_executor(self._thread, load, uri, *how)
         try:
             candidate = await asyncio.wait_for(loading, timeout_s)
         except TimeoutError:

@@ -87,6 +87,12 @@ class ModelError(RequestError):
     status, kind = 500, "model"
 
 
+class FeaturesError(RequestError):
+    """A feature of the feature store is missing or stale, and the settings make that an error."""
+
+    status, kind = 503, "features"
+
+
 class OverloadedError(RequestError):
     """More requests are under way than the server takes at once."""
 

@@ -105,7 +105,7 @@ class Inference:
                 f"The request has {given.height} rows; this server takes {self.options.max_rows} at once."
             )
         served = call.served
-        rows = served.lookup(given) if served.lookup else given
+        rows = await served.lookup(given) if served.lookup else given
         inputs = served.check(rows)
         answer = Answer(call, given, inputs, await self.predictor.predict(served, inputs))
         for observer in self.observers:

@@ -7,19 +7,23 @@ import weakref
 from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from kfp_lifecycle.components.register.lineage import model_digest
 from kfp_lifecycle.components.serve.server.failures import RequestError
 from kfp_lifecycle.components.serve.server.lifecycle_model import LifecycleModel
+from kfp_lifecycle.components.serve.server.lookup_settings import LookupSettings
 from kfp_lifecycle.components.serve.server.mlflow_model import MlflowModel
 from kfp_lifecycle.components.serve.server.models import ServedModel
 from kfp_lifecycle.components.serve.server.sources import Source, bring, resolve
 from kfp_lifecycle.components.serve.server.table import as_list
 from kfp_lifecycle.components.shared.errors import LifecycleError, ServingError, redact
 from kfp_lifecycle.components.shared.model_format import DATA, DESCRIPTION
+
+if TYPE_CHECKING:
+    from kfp_lifecycle.components.serve.server.lookup import Lookup
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +34,19 @@ _RELATIVE, _ABSOLUTE = 1e-4, 1e-6
 _FILES = ("code", "data", "model_path", "pickled_model")
 
 
-def load(uri: str | Source, name: str = "", beside: Collection[str] = ()) -> ServedModel:
+def load(
+    uri: str | Source,
+    name: str = "",
+    beside: Collection[str] = (),
+    lookup: LookupSettings | None = None,
+) -> ServedModel:
     """The model at ``uri``, ready to predict.
 
     Args:
         uri: See :func:`.sources.resolve`, or what that gave.
         name: Its name in URLs; empty is what it is called where it is.
         beside: Names of columns that requests may have and the model does not.
+        lookup: How features of a feature store are looked up; None is as by default.
 
     Raises:
         ServingError: It is not whole, is of another version of a library, or answers otherwise than it did
@@ -60,11 +70,21 @@ def load(uri: str | Source, name: str = "", beside: Collection[str] = ()) -> Ser
         _replay(served)
     except Exception as error:
         raise _refusal(error, source.uri, folder) from error
+    served.lookup = _lookup(served, lookup or LookupSettings())
     # A download is kept for as long as the model is.
     weakref.finalize(served, place.cleanup)
     if versions := mismatches(folder):
         log.warning("the model was made with %s; it answers its example as it did then", "; ".join(versions))
     return served
+
+
+def _lookup(served: ServedModel, settings: LookupSettings) -> "Lookup | None":
+    """What looks up the model's features; None where none comes from a feature store."""
+    if served.description is None or served.description.schema.feature_source is None:
+        return None
+    from kfp_lifecycle.components.serve.server.lookup import lookup_of
+
+    return lookup_of(served.description.schema, served.inputs, settings)
 
 
 def mismatches(folder: Path) -> list[str]:

@@ -1,7 +1,6 @@
 """A model as the server holds it: what it takes, what it gives, and how it predicts."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import polars as pl
 from kfp_lifecycle.components.serve.server.table import Table
 
 if TYPE_CHECKING:
+    from kfp_lifecycle.components.serve.server.lookup import Lookup
     from kfp_lifecycle.components.shared.model_format import ModelDescription
 
 
@@ -68,11 +68,16 @@ class ServedModel(ABC):
     scalar = False
     #: Seconds that a prediction of a few rows takes, lately.
     seconds = 0.0
-    #: From the columns of a request to all input columns, where some come from a feature store.
-    lookup: Callable[[Table], Table] | None = None
+    #: What looks up the input columns that come from a feature store; None where all come with the request.
+    lookup: "Lookup | None" = None
 
     def __init__(self, name: str, version: str, uri: str, digest: str) -> None:
         self.name, self.version, self.uri, self.digest = name, version, uri, digest
+
+    @property
+    def asked(self) -> list[InputColumn]:
+        """The columns of a request: the inputs, with entity keys in place of what is looked up by them."""
+        return self.inputs if self.lookup is None else self.lookup.asked
 
     @abstractmethod
     def check(self, rows: Table) -> Table:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, get_type_hints
 
+from kfp_lifecycle.components.serve.server.lookup_settings import LookupSettings
 from kfp_lifecycle.components.shared.errors import ParameterError
+from kfp_lifecycle.components.shared.parameters import json_object
 
 
 def _setting(default: Any, metavar: str, text: str) -> Any:
@@ -53,6 +55,11 @@ class ServerOptions:
     log_hash: tuple[str, ...] = _setting((), "COL,…", "columns that are logged as their salted hash")
     log_flush_s: float = _setting(60.0, "S", "seconds after which the log is written")
     log_rows: int = _setting(100_000, "N", "rows that wait to be written; more are dropped and counted")
+    feature_store: str = _setting("", "URI", "Feast repository of the features; default the one of training")
+    feature_timeout_ms: float = _setting(100.0, "MS", "how long a request waits for the feature store")
+    feature_missing: str = _setting("null", "null|error", "a feature without value: left missing, or 503")
+    feature_stale: str = _setting("missing", "missing|use|error", "a feature older than its time to live")
+    feature_fallback: str = _setting("", "JSON", 'values for missing features, as {"column": value}')
     access_log: bool = _setting(False, "", "write a log line for each request, not only for those that fail")
     log_format: str = _setting("text", "text|json", "how the server's own log lines are written")
 
@@ -65,6 +72,7 @@ class ServerOptions:
                 raise ParameterError(f"--{flag(name)} is {getattr(self, name)}.", "Give more than 0.")
         if self.log_format not in ("text", "json"):
             raise ParameterError(f"--log-format is {self.log_format!r}.", "It is text or json.")
+        self.lookup  # noqa: B018 it checks its settings
         if not self.model:
             raise ParameterError("--model is empty.", "Name a folder, a bucket or a registered model.")
 
@@ -72,6 +80,17 @@ class ServerOptions:
     def max_body(self) -> int:
         """The largest body in bytes."""
         return int(self.max_body_mb * 1_000_000)
+
+    @property
+    def lookup(self) -> LookupSettings:
+        """How features are looked up."""
+        return LookupSettings(
+            self.feature_store,
+            self.feature_timeout_ms / 1000,
+            self.feature_missing,
+            self.feature_stale,
+            json_object(self.feature_fallback, "--feature-fallback"),
+        )
 
     @property
     def workers(self) -> int:

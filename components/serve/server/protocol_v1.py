@@ -65,12 +65,12 @@ def _rows(rows: Any, form: str, served: ServedModel) -> Table:
     kinds = set(map(type, rows))
     if kinds <= {dict}:
         return by_column(rows) if rows else Table({}, 0)
-    if served.inputs[0].name == TENSOR:
+    if served.asked[0].name == TENSOR:
         return Table({TENSOR: rows}, len(rows))
     if kinds <= {list}:
-        return positional(rows, [column.name for column in served.inputs])
-    if len(served.inputs) == 1 and dict not in kinds and list not in kinds:
-        return Table({served.inputs[0].name: rows}, len(rows))
+        return positional(rows, [column.name for column in served.asked])
+    if len(served.asked) == 1 and dict not in kinds and list not in kinds:
+        return Table({served.asked[0].name: rows}, len(rows))
     row = next(row for row, value in enumerate(rows) if not isinstance(value, type(rows[0])) or row == 0)
     raise BadRequestError(f"Row {row} of {form!r} is no object of column names and values.")
 

@@ -101,7 +101,7 @@ def metadata(served: ServedModel, versions: list[str]) -> dict[str, Any]:
         "platform": "kfp-lifecycle" if served.description else "mlflow",
         "inputs": [
             {"name": column.name, "datatype": DATATYPES.get(column.type, "BYTES"), "shape": [-1, 1]}
-            for column in served.inputs
+            for column in served.asked
         ],
         "outputs": [
             {"name": column.name, "datatype": column.datatype, "shape": [-1]} for column in served.outputs

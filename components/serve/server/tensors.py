@@ -152,7 +152,7 @@ def _check(tensor: Tensor) -> None:
 
 def _together(tensor: Tensor, served: ServedModel) -> Table | None:
     """The rows of one tensor that holds all columns; None where it is one column."""
-    names = [column.name for column in served.inputs]
+    names = [column.name for column in served.asked]
     height = int(tensor.shape[0])
     if names[0] == TENSOR:
         values: Values = np.asarray(tensor.data).reshape([int(size) for size in tensor.shape])
