@@ -29,7 +29,7 @@ def monitor(
     column_methods: str = "{}",
     threshold: float = 0.0,
     column_thresholds: str = "{}",
-    false_discovery_rate: float = 0.05,
+    false_discovery_rate: float = 0.01,
     drift_share: float = 0.2,
     prediction_threshold: float = 0.1,
     metric: str = "auto",
@@ -107,6 +107,7 @@ def monitor(
         ParameterError: A parameter is of the wrong type, out of range, or names an unknown column.
         RegistryError: There is no such registered model, version or alias.
         SchemaError: model is no Model artifact of this library.
+        ServingError: model is no model, or not whole.
         SourceError: The current table, the reference or the labels are missing, damaged or not readable.
         TrackingError: The registry fails or cannot be reached.
         StorageError: A place cannot be read, or an output cannot be written.

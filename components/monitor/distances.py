@@ -18,6 +18,8 @@ Floats = npt.NDArray[np.float64]
 MIN_STD = 0.001
 #: Up to so many rows a side SciPy computes the exact Kolmogorov-Smirnov distribution.
 EXACT_KS = 10_000
+#: Parts of the grid that the spread of a distance by chance is worked out on.
+CELLS = 200
 #: A reference with more distinct numbers is cut into bins.
 MAX_VALUES = 20
 
@@ -46,6 +48,33 @@ def wasserstein(reference: Sketch, current: Sketch) -> Score:
     norm = max(reference.std, MIN_STD)
     error = (reference.moved / reference.count + current.moved / current.count) / norm
     return Score(float((apart * np.diff(edges)).sum()) / norm, error)
+
+
+def wasserstein_by_chance(reference: Sketch, current: Sketch) -> tuple[float, float]:
+    """Mean and standard deviation of :func:`wasserstein` where both sides are samples of one distribution.
+
+    The difference of two empirical distributions is, at each point, about normal with the variance
+    ``H (1 - H) (1/n + 1/m)``, and between points it goes as a Brownian bridge does; the distance is the
+    integral of its absolute value. So the mean is the integral of ``sqrt(2 / pi)`` standard deviations, and
+    the variance that of the covariance of two absolute values of correlated normals (Kamat, Biometrika 40,
+    1953), here on a grid of :data:`CELLS` parts that weigh alike.
+    """
+    edges, below, below_current = _both(reference, current)
+    share = ((below + below_current) / (reference.count + current.count))[:-1]
+    spread = np.sqrt(np.maximum(share * (1 - share), 0.0)) * np.diff(edges)
+    if not spread.sum():
+        return 0.0, 0.0
+    reached = np.cumsum(spread)
+    cell = np.minimum((reached - spread / 2) / reached[-1] * CELLS, CELLS - 1).astype(np.int64)
+    weight = np.bincount(cell, spread, CELLS)
+    at = np.bincount(cell, spread * share, CELLS)[weight > 0] / weight[weight > 0]
+    weight = weight[weight > 0]
+    low, high = np.minimum.outer(at, at), np.maximum.outer(at, at)
+    alike = np.clip(np.sqrt(low * (1 - high) / (high * (1 - low))), 0.0, 1.0)
+    together = 2 / np.pi * (np.sqrt(1 - alike**2) + alike * np.arcsin(alike) - 1)
+    unit = np.sqrt(1 / reference.count + 1 / current.count) / max(reference.std, MIN_STD)
+    deviation = float(np.sqrt(weight @ together @ weight))
+    return float(np.sqrt(2 / np.pi) * weight.sum() * unit), deviation * float(unit)
 
 
 def largest_gap(reference: Sketch, current: Sketch) -> Score:

@@ -209,6 +209,7 @@ class Findings:
         columns: Drift of each input column.
         predictions: Drift of the predictions: of each probability, or of the predicted number.
         performance: None where no label has arrived, or none was asked for.
+        timed: Whether the rows have a time that they were chosen by, and so are of the window.
     """
 
     model: Watched
@@ -220,6 +221,7 @@ class Findings:
     columns: list[ColumnDrift] = field(default_factory=list)
     predictions: list[ColumnDrift] = field(default_factory=list)
     performance: Performance | None = None
+    timed: bool = True
 
     @property
     def compared(self) -> list[ColumnDrift]:

@@ -133,7 +133,9 @@ def look(model: OpenModel, request: Request, options: Options) -> tuple[Findings
     quality = replace(quality, problems=problems)
     found = (quality, drift, predictions, judged)
     about = (model.watched, request.window, request.now, table.uri, reference.name)
-    return Findings(*about, *found), Samples(reference.summary.sample, current.summary.sample)
+    return Findings(*about, *found, timed=bool(table.time)), Samples(
+        reference.summary.sample, current.summary.sample
+    )
 
 
 def _quality(

@@ -22,7 +22,7 @@ class Options:
     column_methods: Mapping[str, str] = field(default_factory=dict)
     threshold: float = 0.0
     column_thresholds: Mapping[str, float] = field(default_factory=dict)
-    false_discovery_rate: float = 0.05
+    false_discovery_rate: float = 0.01
     drift_share: float = 0.2
     prediction_threshold: float = 0.1
     metric: str = "auto"

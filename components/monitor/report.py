@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
@@ -118,7 +119,8 @@ def draw(histogram: Histogram | None, name: str) -> Markup:
         return Markup("")
     top = max(*histogram.reference, *histogram.current, 1e-9)
     step = WIDTH / len(histogram.labels)
-    sides = list(zip(histogram.labels, histogram.reference, histogram.current, strict=True))
+    labels: list[Any] = list(histogram.labels)
+    sides = list(zip(labels, histogram.reference, histogram.current, strict=True))
     gap = 0.0 if isinstance(histogram.labels[0], tuple) else min(4.0, 0.2 * step)
     bars = [
         Markup(

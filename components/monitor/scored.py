@@ -113,12 +113,13 @@ def predict(model: OpenModel, rows: pl.DataFrame) -> pl.DataFrame:
     """
     predictor: Any = load_predictor(model.folder)
     try:
-        return pl.from_pandas(predictor.predict(rows.select(model.description.input_columns)))
+        answer: pl.DataFrame = pl.from_pandas(predictor.predict(rows.select(model.description.input_columns)))
     except Exception as error:
         if not getattr(error, "is_declared", False):
             raise
         # The model brings its own copy of the error classes.
         raise SchemaError(getattr(error, "problem", str(error)), getattr(error, "fix", "")) from error
+    return answer
 
 
 def has_predictions(rows: pl.LazyFrame, model: OpenModel) -> bool:

@@ -97,7 +97,7 @@ def is_log(uri: str, window: Window) -> bool:
     if store.names(f"date={window.end.date()}") or store.names(f"date={window.start.date()}"):
         return True
     names = store.names()
-    return not names if not separator else any(_DAY.match(name) for name in names)
+    return any(_DAY.match(name) for name in names) or (not names and not separator)
 
 
 def of_version(table: Table, version: str) -> tuple[Table, dict[str, int]]:

@@ -84,7 +84,11 @@ def train_on(rows: pl.DataFrame, model: Path, *, folds: int = 2, reference_rows:
     features.with_columns(rows[ROW_HASH]).write_parquet(folder / "features" / "part-0.parquet")
     train_model(
         TrainingInputs(
-            folder / "train", folder / "features", folder / "schema.json", folder / "plan.json", folder / "transform.json"
+            folder / "train",
+            folder / "features",
+            folder / "schema.json",
+            folder / "plan.json",
+            folder / "transform.json",
         ),
         model,
         TrainingOptions(
@@ -96,15 +100,19 @@ def train_on(rows: pl.DataFrame, model: Path, *, folds: int = 2, reference_rows:
 def answered(rows: pl.DataFrame, predictions: pl.DataFrame, *, version: str, at: datetime) -> pl.DataFrame:
     """Rows as serve logs them: one request each, a second apart, the last one at ``at``."""
     times = [at - timedelta(seconds=rows.height - 1 - index) for index in range(rows.height)]
-    return pl.DataFrame(
-        {
-            "_time": pl.Series(times, dtype=pl.Datetime("us", "UTC")),
-            "_request_id": [f"r{index}" for index in range(rows.height)],
-            "_row": pl.Series([0] * rows.height, dtype=pl.Int32),
-            "_model": ["late"] * rows.height,
-            "_version": [version] * rows.height,
-        }
-    ).hstack(rows.select(*FEATURES, "id")).hstack(predictions)
+    return (
+        pl.DataFrame(
+            {
+                "_time": pl.Series(times, dtype=pl.Datetime("us", "UTC")),
+                "_request_id": [f"r{index}" for index in range(rows.height)],
+                "_row": pl.Series([0] * rows.height, dtype=pl.Int32),
+                "_model": ["late"] * rows.height,
+                "_version": [version] * rows.height,
+            }
+        )
+        .hstack(rows.select(*FEATURES, "id"))
+        .hstack(predictions)
+    )
 
 
 def write_log(folder: Path, rows: pl.DataFrame, instance: str = "a") -> Path:
