@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -108,6 +109,53 @@ def postgres_server(password: str) -> Iterator[int]:
             yield port
         finally:
             _as_postgres("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path, port: int = 0) -> Iterator["RedisServer"]:
+    """A Redis server that keeps nothing, on a port of its own or on the given one."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("Redis is not installed (Debian: apt-get install redis-server)")
+    server = RedisServer([program, "--save", "", "--dir", str(folder)], port or free_port())
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+class RedisServer:
+    """A Redis server that can be stopped and started again where it was, and held up."""
+
+    def __init__(self, command: Sequence[str], port: int) -> None:
+        self.command, self.port = [*command, "--bind", "127.0.0.1", "--port", str(port)], port
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, start_new_session=True)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as probe:
+                probe.sendall(b"PING\r\n")
+                if probe.recv(16).startswith(b"+PONG"):
+                    return
+            time.sleep(0.02)
+        raise RuntimeError(f"{self.command} does not answer")
+
+    def hold(self) -> None:
+        """Lets it answer nothing until :meth:`go_on`."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
 
 
 def _postgres(name: str) -> str | None:
