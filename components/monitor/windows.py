@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from kfp_lifecycle.components.shared.errors import ParameterError
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ def window_to(end: str, length: str, now: datetime) -> Window:
 
 
 def duration(text: str, parameter: str) -> timedelta:
-    """A time such as ``90m``, ``6h``, ``7d``, ``2w`` or ``1d12h``; empty is none at all.
+    """A time such as ``90s``, ``45m``, ``6h``, ``7d``, ``2w`` or ``1d12h``; empty is none at all.
 
     Raises:
         ParameterError: It is none. Names ``parameter``.
     """
-    parts = re.findall(r"(\d+)([mhdw])", text.strip())
+    parts = re.findall(r"(\d+)([smhdw])", text.strip())
     if "".join(f"{number}{unit}" for number, unit in parts) != text.strip():
         raise ParameterError(
             f"Parameter {parameter!r} is {text!r}, which is no length of time.",
