@@ -101,7 +101,7 @@ class NetworkFiles(EstimatorFiles):
 
     def estimator(self, classes: int) -> ExportedNetwork:
         """What the model will load, without writing it; ``classes`` is 0 for regression."""
-        return ExportedNetwork(self._program.module(), classes)
+        return ExportedNetwork(self._program, classes)
 
     def write(self, folder: Path) -> None:
         """Writes both files. ONNX has no operator for all that PyTorch has: then it is left out, and said."""

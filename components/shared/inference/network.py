@@ -1,7 +1,7 @@
-"""A network as the model runs it: an exported graph from features to predictions, on the CPU.
+"""A network as the model runs it: an exported graph from features to predictions.
 
 The graph holds all that lies between the two: missing values, the choice of columns, the probabilities, the
-target's own unit. PyTorch is imported here alone, so that models without a network load without it.
+target's own unit. It runs on the CPU unless it is moved. PyTorch is imported here alone, so that models without a network load without it.
 """
 
 from pathlib import Path
@@ -20,13 +20,14 @@ class ExportedNetwork:
     """What scikit-learn calls a fitted classifier or regressor, over a graph that ``torch.export`` wrote.
 
     Args:
-        graph: From features (float32, shape ``(n, features)``, NaN where missing) to probabilities
-            ``(n, classes)``, or for regression to values ``(n,)``.
+        program: What ``torch.export`` made: from features (float32, shape ``(n, features)``, NaN where
+            missing) to probabilities ``(n, classes)``, or for regression to values ``(n,)``.
         classes: Number of classes; 0 for regression.
     """
 
-    def __init__(self, graph: Any, classes: int) -> None:
-        self._graph = graph
+    def __init__(self, program: Any, classes: int) -> None:
+        self._program, self._graph = program, program.module()
+        self.device = "cpu"
         self.classes_ = np.arange(classes)
 
     @classmethod
@@ -34,7 +35,15 @@ class ExportedNetwork:
         """Reads what ``torch.export.save`` wrote; it runs on the CPU, wherever it was trained."""
         import torch
 
-        return cls(torch.export.load(path).module(), classes)
+        return cls(torch.export.load(path), classes)
+
+    def to(self, device: str) -> None:
+        """Runs the graph on ``device`` from now on, by PyTorch's name of it, such as ``cuda``."""
+        from torch.export.passes import move_to_device_pass
+
+        # Weights, and the tensors that the graph makes itself.
+        self._program = move_to_device_pass(self._program, device)
+        self._graph, self.device = self._program.module(), device
 
     def predict(self, features: Floats) -> Floats:
         """The values of a regression, shape ``(n,)``."""
@@ -52,5 +61,7 @@ class ExportedNetwork:
         rows = torch.from_numpy(np.asarray(features, dtype=np.float32))
         with torch.inference_mode():
             starts = range(0, len(rows), CHUNK)
-            parts = [self._graph(rows[start : start + CHUNK]).numpy() for start in starts]
+            parts = [
+                self._graph(rows[start : start + CHUNK].to(self.device)).cpu().numpy() for start in starts
+            ]
         return np.concatenate(parts).astype(np.float64)

@@ -148,7 +148,7 @@ def test_the_graphs_say_what_they_take(model: Saved) -> None:
         classes = len(model.table.schema.classes)
         assert (given.name, given.shape) == ("probabilities", ["rows", classes])
     assert sorted(file.name for file in model.data.iterdir()) == [
-        *("model.json", ONNX, NETWORK, "reference.parquet", "schema.json"),
+        *("example.json", "model.json", ONNX, NETWORK, "reference.parquet", "schema.json"),
         *("training_rows.parquet", "transform.json"),
     ]
 
@@ -167,6 +167,21 @@ def test_many_rows_go_in_parts(model: Saved, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(inference_network, "CHUNK", 256)
     network = ExportedNetwork.load(model.data / NETWORK, len(model.table.schema.classes))
     np.testing.assert_allclose(network._run(model.features), _truth(model), rtol=1e-6, atol=1e-6)
+
+
+def test_a_network_is_moved_whole_and_says_the_same_where_it_was_moved_to(model: Saved) -> None:
+    classes = len(model.table.schema.classes)
+    network = ExportedNetwork.load(model.data / NETWORK, classes)
+    before = network._run(model.features)
+    # Of tensors on this device PyTorch knows the shape and no values: it shows what was not moved.
+    network.to("meta")
+    assert {parameter.device.type for parameter in network._graph.parameters()} == {"meta"}
+    assert {buffer.device.type for buffer in network._graph.buffers()} <= {"meta"}
+    features = torch.from_numpy(model.features.astype(np.float32)).to("meta")
+    assert network._graph(features).shape == before.shape
+    network = ExportedNetwork.load(model.data / NETWORK, classes)
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    np.testing.assert_allclose(network._run(model.features), before, rtol=1e-4, atol=1e-5)
 
 
 def test_the_example_is_served_from_json(model: Saved) -> None:
