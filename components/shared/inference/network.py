@@ -1,7 +1,8 @@
 """A network as the model runs it: an exported graph from features to predictions.
 
 The graph holds all that lies between the two: missing values, the choice of columns, the probabilities, the
-target's own unit. It runs on the CPU unless it is moved. PyTorch is imported here alone, so that models without a network load without it.
+target's own unit. It runs on the CPU unless it is moved. PyTorch is imported here alone, so that models
+without a network load without it.
 """
 
 from pathlib import Path
