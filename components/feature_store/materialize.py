@@ -164,7 +164,8 @@ def _materialize(
                     repository.store.materialize(start, until, [view.name])
             except FeatureStoreError as failure:
                 error = failure.problem.rstrip(".")
-    rows = written.rows if written.calls or newest is not None else None
+    # Files are read in this process; what else reads nothing here may have written elsewhere.
+    rows = written.rows if written.calls or (_reads_files(view) and not error) else None
     report = ViewReport(
         view.name,
         start if start < until else None,
@@ -197,6 +198,12 @@ def counted(store: Any, written: Written) -> Iterator[None]:
         yield
     finally:
         del online.online_write_batch
+
+
+def _reads_files(view: Any) -> bool:
+    from kfp_lifecycle.components.feature_store.engine.sources import is_readable
+
+    return is_readable(view.batch_source)
 
 
 def _last_end(view: Any) -> dt.datetime | None:

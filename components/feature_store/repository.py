@@ -238,8 +238,15 @@ def _endpoint_for_feast() -> None:
 def _check_registry(store: "FeatureStore", uri: str) -> None:
     """Refuses a registry that this Feast would read wrongly, or write back with parts missing."""
     from feast.infra.registry.registry import REGISTRY_SCHEMA_VERSION
+    from google.protobuf.message import DecodeError
 
-    registry = store.registry.proto()
+    try:
+        registry = store.registry.proto()
+    except DecodeError as error:
+        raise FeatureStoreError(
+            f"The registry of {uri} is damaged: {error}.",
+            "Restore it, or remove it and apply the repository.",
+        ) from error
     found = registry.registry_schema_version
     if found and found != REGISTRY_SCHEMA_VERSION:
         age = "newer" if _number(found) > _number(REGISTRY_SCHEMA_VERSION) else "older"
