@@ -111,7 +111,7 @@ class Control:
         loop = asyncio.get_running_loop()
         self._loading = True
         options = self._options
-        how = (self._host.name, options.log_columns, options.lookup)
+        how = (self._host.name, options.log_columns, options.lookup, options.device)
         loading = loop.run_in_executor(self._thread, load, uri, *how)
         try:
             candidate = await asyncio.wait_for(loading, timeout_s)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from kfp_lifecycle.components.serve.server import devices
 from kfp_lifecycle.components.serve.server.checks import Columns, gap_error
 from kfp_lifecycle.components.serve.server.failures import BadRequestError
 from kfp_lifecycle.components.serve.server.models import InputColumn, OutputColumn, ServedModel
@@ -53,6 +54,10 @@ class LifecycleModel(ServedModel):
         self.example = by_column(recorded.inputs) if recorded else None
         self.recorded = by_column(recorded.outputs) if recorded else None
         self.outputs = self._outputs()
+
+    def move(self, device: str) -> None:
+        """See :meth:`.ServedModel.move`."""
+        devices.move(getattr(self._model, "estimator", None), device)
 
     def check(self, rows: Table) -> Table:
         """See :meth:`.ServedModel.check`."""

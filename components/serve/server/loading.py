@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from kfp_lifecycle.components.register.lineage import model_digest
+from kfp_lifecycle.components.serve.server.devices import AUTO
 from kfp_lifecycle.components.serve.server.failures import RequestError
 from kfp_lifecycle.components.serve.server.lifecycle_model import LifecycleModel
 from kfp_lifecycle.components.serve.server.lookup_settings import LookupSettings
@@ -39,6 +40,7 @@ def load(
     name: str = "",
     beside: Collection[str] = (),
     lookup: LookupSettings | None = None,
+    device: str = AUTO,
 ) -> ServedModel:
     """The model at ``uri``, ready to predict.
 
@@ -47,6 +49,7 @@ def load(
         name: Its name in URLs; empty is what it is called where it is.
         beside: Names of columns that requests may have and the model does not.
         lookup: How features of a feature store are looked up; None is as by default.
+        device: Where a network runs, see :func:`.devices.move`.
 
     Raises:
         ServingError: It is not whole, is of another version of a library, or answers otherwise than it did
@@ -67,6 +70,7 @@ def load(
     kind = LifecycleModel if (folder / DATA / DESCRIPTION).exists() or _is_ours(folder) else MlflowModel
     try:
         served = kind(folder, beside, **named)
+        served.move(device)
         _replay(served)
     except Exception as error:
         raise _refusal(error, source.uri, folder) from error

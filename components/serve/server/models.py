@@ -79,6 +79,9 @@ class ServedModel(ABC):
         """The columns of a request: the inputs, with entity keys in place of what is looked up by them."""
         return self.inputs if self.lookup is None else self.lookup.asked
 
+    def move(self, device: str) -> None:  # noqa: B027 most models have nothing to move
+        """Has a network run on a device, see :func:`.devices.move`. Raises ``ServingError``."""
+
     @abstractmethod
     def check(self, rows: Table) -> Table:
         """The rows with exactly the input columns, in order; optional columns that are absent are null.

@@ -35,6 +35,7 @@ class ServerOptions:
     host: str = _setting("0.0.0.0", "ADDRESS", "address to listen on")
     port: int = _setting(8080, "PORT", "port of REST; 0 takes a free one and prints it")
     grpc_port: int = _setting(-1, "PORT", "port of gRPC; 0 takes a free one; off without")
+    device: str = _setting("auto", "DEVICE", "where a network runs: auto (a GPU that is there), cpu, cuda:0")
     threads: int = _setting(0, "N", "threads for predictions that take long; default one a core")
     max_body_mb: float = _setting(32.0, "MB", "largest body of a request")
     max_rows: int = _setting(100_000, "N", "most rows of a request")

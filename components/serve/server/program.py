@@ -40,7 +40,7 @@ def start(words: Sequence[str]) -> None:
 
 def first_model(options: ServerOptions) -> ServedModel:
     """The model that the options name. Raises as :func:`.loading.load`."""
-    return load(options.model, options.name, options.log_columns, options.lookup)
+    return load(options.model, options.name, options.log_columns, options.lookup, options.device)
 
 
 async def serve(options: ServerOptions, served: ServedModel) -> None:

@@ -67,7 +67,8 @@ class Watch:
         source = resolve(self._options.model)
         if source.uri == served.uri:
             return None
-        return load(source, self._options.name, self._options.log_columns, self._options.lookup)
+        options = self._options
+        return load(source, options.name, options.log_columns, options.lookup, options.device)
 
     def _say(self, error: Exception) -> None:
         """A line for the first of several failures of one kind."""
