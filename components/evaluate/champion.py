@@ -126,7 +126,9 @@ def _identity(schema: TableSchema) -> object:
     alike, so an integer column may have become a number.
     """
     asked = schema.parameters
-    kinds = {column.name: _KINDS.get(column.type, column.type) for column in schema.columns}
+    # A feature store adds its columns after the rows are hashed.
+    own = [column for column in schema.columns if not column.reference]
+    kinds = {column.name: _KINDS.get(column.type, column.type) for column in own}
     if keys := asked.get("key_columns") or [column.name for column in schema.by_role("key")]:
         return [(name, kinds.get(name)) for name in keys]
     dropped = sorted(set(schema.dropped) - set(asked.get("drop_columns") or ()))
