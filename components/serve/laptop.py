@@ -120,11 +120,7 @@ def curl_line(running: Running, example: Example) -> str:
 
 
 def _port() -> int:
-    try:
-        local_process.check_free(PORT)
-        return PORT
-    except ServingError:
-        return local_process.free_port()
+    return PORT if local_process.is_free(PORT) else local_process.free_port()
 
 
 def _check_port(running: Running, port: int) -> None:

@@ -38,6 +38,7 @@ class LocalTarget:
         self, state: StateFile, arguments: Sequence[str] = (), port: int = 0, wait_s: float = 600.0
     ) -> None:
         self._state, self._arguments, self._port, self._wait_s = state, tuple(arguments), port, wait_s
+        self._port_before = 0
         self._running: Running | None = None
         self._release: Release | None = None
         #: Whether this rollout has started the server: then it may also end it.
@@ -55,7 +56,7 @@ class LocalTarget:
         log.warning("the server of %s (process %d) does not answer any more", running.name, running.pid)
         local_process.stop(running)
         self._state.forget()
-        self._port = self._port or running.port
+        self._port_before = running.port
         return None
 
     def current(self) -> str | None:
@@ -163,6 +164,8 @@ class LocalTarget:
 
     def _start_server(self, release: Release, timeout_s: float) -> Running:
         port = self._port
+        if not port and self._port_before and local_process.is_free(self._port_before):
+            port = self._port_before
         running = local_process.start(self._state, release, port, self._arguments)
         try:
             local_process.wait_until_ready(running, timeout_s)

@@ -155,6 +155,15 @@ def check_free(port: int) -> None:
             ) from error
 
 
+def is_free(port: int) -> bool:
+    """Whether nothing listens on the port."""
+    try:
+        check_free(port)
+        return True
+    except ServingError:
+        return False
+
+
 def _process(running: Running) -> psutil.Process | None:
     try:
         process = psutil.Process(running.pid)
