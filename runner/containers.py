@@ -95,6 +95,7 @@ def containers(
     parameters: Mapping[str, Any],
     environment: Mapping[str, str],
     artifacts: Path,
+    writable: Sequence[Path] = (),
 ) -> Containers:
     """Prepares a run in containers: its images are there, and its folders may be written.
 
@@ -104,6 +105,7 @@ def containers(
         parameters: The run's parameters: the files that they name are what steps may read.
         environment: What the steps' environment is made from.
         artifacts: Where the steps' outputs go.
+        writable: Further folders that steps write to; one that is missing is made, and belongs to their user.
 
     Raises:
         ImageError: The engine does not answer, or an image is neither here nor in a registry.
@@ -114,17 +116,27 @@ def containers(
         if "{{" not in image:
             _have(program, image)
     tracking = environment.get("MLFLOW_TRACKING_URI", "")
-    writable = [artifacts]
+    own = [artifacts]
     if tracking.startswith("sqlite:///"):
-        writable.append(Path(tracking.removeprefix("sqlite:///")).parent)
-    for folder in writable:
-        with storage_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            if not os.getuid():
-                os.chown(folder, NOBODY, NOBODY)
-    readable = dict.fromkeys(path for value in parameters.values() for path in _paths(value))
+        own.append(Path(tracking.removeprefix("sqlite:///")).parent)
+    for folder in own:
+        _make(folder, give=True)
+    others = [folder.absolute() for folder in writable]
+    for folder in others:
+        _make(folder, give=not folder.exists())
+    mounted = tuple(dict.fromkeys([*own, *others]))
+    named = dict.fromkeys(path for value in parameters.values() for path in _paths(value))
+    readable = tuple(path for path in named if path not in mounted)
     on_this_machine = urlsplit(tracking).hostname in _LOCAL_HOSTS
-    return Containers(program, Path.cwd(), tuple(writable), tuple(readable), on_this_machine)
+    return Containers(program, Path.cwd(), mounted, readable, on_this_machine)
+
+
+def _make(folder: Path, *, give: bool) -> None:
+    """Makes a folder where it is missing, and on wish gives it to the user that steps run as."""
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if give and not os.getuid():
+            os.chown(folder, NOBODY, NOBODY)
 
 
 def passed_on(environment: Mapping[str, str]) -> dict[str, str]:

@@ -37,6 +37,7 @@ def run(
     output_dir: Path | None = None,
     observers: Sequence[Observer] = (),
     engine: str = "",
+    writable: Sequence[Path] = (),
 ) -> RunResult:
     """Runs ``compiled`` step by step, each step a process in the working directory, or a container.
 
@@ -50,6 +51,7 @@ def run(
         observers: Called with each event.
         engine: ``docker`` or ``podman`` runs each step in the image that the file names, as a user that is
             not root; empty runs it as a process.
+        writable: Folders that steps in containers may write to, beside the run's own.
 
     Returns:
         The run as it ended.
@@ -73,7 +75,9 @@ def run(
             inside = None
             if engine:
                 artifacts = result.output_dir / "artifacts"
-                inside = containers(engine, compiled.spec, result.parameters, environment, artifacts)
+                inside = containers(
+                    engine, compiled.spec, result.parameters, environment, artifacts, writable
+                )
             session = Session(result, environment, observers, inside)
             with _ended_by_signals(session):
                 _run(session, compiled, parameters, temporary)

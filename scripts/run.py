@@ -26,6 +26,13 @@ def run_command(
         Runner,
         typer.Option("--runner", help="Each step a process, or a container of the image that it ships in."),
     ] = Runner.SUBPROCESS,
+    writable: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder that steps in containers may write to; repeatable.",
+        ),
+    ] = None,
     output_dir: Annotated[
         Path | None,
         typer.Option(
@@ -43,8 +50,9 @@ def run_command(
     becomes JSON. MLflow is the server in `MLFLOW_TRACKING_URI`, or else `mlflow.db` in the current folder.
 
     With `--runner docker` each step runs in its image (`kfp-lifecycle images build`), as a user that is not
-    root, with a read-only root file system and only the files mounted that the parameters name; MLflow's
-    default store is then `mlflow-containers/mlflow.db`.
+    root, with a read-only root file system and only the files mounted that the parameters name, read-only;
+    what steps write elsewhere than to the run's own folders goes to `--writable` ones. MLflow's default store
+    is then `mlflow-containers/mlflow.db`.
 
     Exits with 0, with 1 when a step fails, with 130 after Ctrl-C.
 
@@ -54,6 +62,7 @@ def run_command(
         kfp-lifecycle run training@1.0.0 --params my.yaml -p folds=3
         kfp-lifecycle run prepare -p source=data/churn.csv -p target=churn
         kfp-lifecycle run training --params my.yaml --runner docker
+        kfp-lifecycle run batch-inference --params my.yaml --runner docker --writable predictions
         kfp-lifecycle run my_pipeline.yaml -p 'slices=[contract, gender]'
     """
     from kfp_lifecycle.runner.load import load
@@ -71,6 +80,12 @@ def run_command(
         import kfp.local.pipeline_orchestrator  # noqa: F401 - what the run needs first
     with show_progress() as observer:
         engine = "" if runner is Runner.SUBPROCESS else runner.value
-        result = run(file, parameters, output_dir=output_dir, observers=[observer], engine=engine)
+        result = run(
+            *(file, parameters),
+            output_dir=output_dir,
+            observers=[observer],
+            engine=engine,
+            writable=writable or [],
+        )
     show_result(result)
     raise typer.Exit(result.exit_code)

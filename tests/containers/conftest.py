@@ -13,7 +13,7 @@ import pytest
 from tests.repositories import ROOT, copy_of_this, run
 
 #: What can be built and run without a GPU; the one with CUDA differs in its requirements alone.
-IMAGES = ("core", "tune", "torch-cpu")
+IMAGES = ("core", "tune", "torch-cpu", "serve", "monitor", "feast")
 
 
 @dataclass
