@@ -1,14 +1,16 @@
 """A double of the Kubernetes API server over HTTP, for tests: it keeps objects, and answers as the real one.
 
-It knows pods with logs, events, namespaces, and any custom kinds it is told of; resource versions, conflicts,
-watches with history, finalizers and deletion timestamps, generated names, access reviews. It can be told to
-deny, fail, delay and drop. What controllers do to objects, a test's own function does (``api.controller``).
+It knows pods with logs and ports, events, namespaces, and any custom kinds it is told of; resource versions,
+conflicts, watches with history, finalizers and deletion timestamps, generated names, access reviews. It can
+be told to deny, fail, delay and drop. What controllers do to objects, a test's own function does
+(``api.controller``).
 
     with KubernetesApi(kinds=[EXPERIMENT]) as api:
         monkeypatch.setenv("KUBECONFIG", str(api.kube_config(tmp_path)))
 """
 
 import copy
+import http.client
 import json
 import queue
 import re
@@ -37,6 +39,7 @@ _PATH = re.compile(
     r"/(?:api/v1|apis/(?P<group>[^/]+)/(?P<version>[^/]+))/namespaces/(?P<namespace>[^/]+)/(?P<plural>[^/]+)"
     r"(?:/(?P<name>[^/]+))?(?:/(?P<sub>[^/]+))?"
 )
+_PROXY = re.compile(r"/api/v1/namespaces/([^/]+)/pods/([^/:]+):(\d+)/proxy(/.*)")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
@@ -239,6 +242,8 @@ class KubernetesApi:
             return self._review(path, body)
         if match := re.fullmatch(r"/api/v1/namespaces/([^/]+)", path):
             return self._namespace(match[1])
+        if match := _PROXY.fullmatch(path):
+            return self._proxy(method, *match.groups(), body)
         match = _PATH.fullmatch(path)
         group, plural = (match["group"] or "", match["plural"]) if match else ("", "")
         known = match and (group, plural) in self.kinds
@@ -420,6 +425,24 @@ class KubernetesApi:
             raise Answer(400, "BadRequest", f'container "{container}" in pod "{name}" is waiting to start')
         lines = self._logs[namespace, name, container].splitlines(keepends=True)
         return "".join(lines[-int(query["tailLines"]) :] if "tailLines" in query else lines)
+
+    def _proxy(self, method: str, namespace: str, name: str, port: str, path: str, body: Any) -> Any:
+        """What the pod itself answers at its address."""
+        verb = "get" if method == "GET" else "create"
+        self.requests.append(Request(verb, "pods/proxy", name, body))
+        self._check_allowed(verb, "pods/proxy", "", namespace, name)
+        pod = self.get("pods", name, namespace)
+        if pod is None:
+            raise Answer(404, "NotFound", f'pods "{name}" not found', kind="pods", name=name)
+        there = http.client.HTTPConnection(pod["status"]["podIP"], int(port), timeout=10)
+        sent = json.dumps(body) if body is not None else None
+        there.request(method, path, sent, {"Content-Type": "application/json"})
+        answer = there.getresponse()
+        text = answer.read().decode()
+        there.close()
+        if answer.status != 200:
+            raise Answer(answer.status, message=text)
+        return text if answer.headers.get_content_type() == "text/plain" else json.loads(text)
 
     def _namespace(self, name: str) -> Object:
         self.requests.append(Request("get", "namespaces", name, None))

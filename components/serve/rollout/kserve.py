@@ -1,9 +1,10 @@
 """KServe as the place of a rollout: see :class:`.target.Target`."""
 
 import logging
+import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -26,7 +27,15 @@ from kfp_lifecycle.components.serve.rollout.kserve_objects import (
     label,
     service_name,
 )
-from kfp_lifecycle.components.serve.rollout.kserve_pods import last_lines, of_version, pods_of, readings
+from kfp_lifecycle.components.serve.rollout.kserve_pods import (
+    last_lines,
+    of_version,
+    pods_of,
+    port_of,
+    readings,
+    url_of,
+)
+from kfp_lifecycle.components.serve.rollout.kserve_relay import Relay
 from kfp_lifecycle.components.serve.rollout.kserve_site import Site, Way, component_of, mode_of, snapshot
 from kfp_lifecycle.components.serve.rollout.kserve_standard import Standard
 from kfp_lifecycle.components.serve.rollout.kserve_watch import Patience
@@ -34,6 +43,7 @@ from kfp_lifecycle.components.serve.rollout.lease import LEASE, RolloutLease
 from kfp_lifecycle.components.serve.rollout.route import Route
 from kfp_lifecycle.components.serve.rollout.target import Address, Measurement, Release
 from kfp_lifecycle.components.shared.cluster import Cluster
+from kfp_lifecycle.components.shared.cluster_pods import is_ready
 from kfp_lifecycle.components.shared.errors import ClusterError, ParameterError, ServingError
 
 log = logging.getLogger(__name__)
@@ -82,6 +92,7 @@ class KServe:
         self._release: Release | None = None
         self._way: Way | None = None
         self._previous: str | None = None
+        self._relay: Relay | None = None
 
     @contextmanager
     def lock(self, holder: str) -> Iterator[None]:
@@ -95,7 +106,12 @@ class KServe:
         name, patience = f"{self.service}-rollout", self._patience
         with RolloutLease(self.cluster, name, holder, patience.lock, patience.lease) as self._lease:
             self._forget_if_promoted(self._lease)
-            yield
+            try:
+                yield
+            finally:
+                if self._relay is not None:
+                    self._relay.close()
+                    self._relay = None
 
     def current(self) -> str | None:
         """See :meth:`.target.Target.current`. Of a rollout that was broken off, the version before it."""
@@ -126,8 +142,15 @@ class KServe:
 
     def address(self) -> Address:
         """See :meth:`.target.Target.address`."""
-        release = self._started()
-        return Address(_reach(self._chosen().url(), self._patience.shift), release.name, release.version)
+        release, url = self._started(), self._chosen().url()
+        if os.environ.get("KUBERNETES_SERVICE_HOST") or _is_known(str(urlsplit(url).hostname)):
+            return Address(_reach(url, self._patience.shift), release.name, release.version)
+        log.info("this machine is outside the cluster: its pods are asked through %s", self.cluster.host)
+        self._relay = self._relay or Relay(self.cluster)
+        ready = [pod for pod in of_version(self._pods(), release.version) if is_ready(pod)]
+        if not ready:
+            raise ServingError(f"No pod of version {release.version} is ready.")
+        return Address(_reach(self._where(ready[-1]), self._patience.shift), release.name, release.version)
 
     def shift(self, percent: int) -> None:
         """See :meth:`.target.Target.shift`."""
@@ -135,11 +158,11 @@ class KServe:
 
     def measure(self) -> Measurement:
         """See :meth:`.target.Target.measure`: each pod is asked for its own counts."""
-        release, pods = self._started(), pods_of(self.cluster, self._chosen().services)
-        candidate = readings(pods, release.name, release.version)
+        release, pods = self._started(), self._pods()
+        candidate = readings(pods, release.name, release.version, self._where)
         if self._previous in (None, release.version):
             return Measurement(candidate, {})
-        return Measurement(candidate, readings(pods, release.name, str(self._previous)))
+        return Measurement(candidate, readings(pods, release.name, str(self._previous), self._where))
 
     def promote(self) -> None:
         """See :meth:`.target.Target.promote`."""
@@ -222,6 +245,15 @@ class KServe:
     def _by_mode(self, site: Site, found: dict[str, Any]) -> Way:
         return Knative(site) if mode_of(found, self.cluster) == "Knative" else Standard(site)
 
+    def _pods(self) -> list[dict[str, Any]]:
+        return pods_of(self.cluster, self._chosen().services)
+
+    def _where(self, pod: Mapping[str, Any]) -> str:
+        """A pod's address, as this machine reaches it."""
+        if self._relay is None:
+            return url_of(pod)
+        return self._relay.url_of(pod["metadata"]["name"], port_of(pod))
+
     def _held(self) -> RolloutLease:
         if self._lease is None:
             raise RuntimeError("start is called inside of lock")
@@ -259,13 +291,17 @@ def _reach(url: str, timeout_s: float) -> str:
             except requests.RequestException as error:
                 said = type(error).__name__
         if time.monotonic() > deadline:
-            raise ServingError(f"{url} does not answer: {said}.", _why_unreached(str(parts.hostname)))
+            raise ServingError(
+                f"{url} does not answer: {said}.",
+                "Let this step's pod reach the predictors (a NetworkPolicy, a mesh that wants TLS).",
+            )
         time.sleep(0.5)
 
 
-def _why_unreached(host: str) -> str:
+def _is_known(host: str) -> bool:
+    """Whether this machine knows a name: one of the cluster's own only a pod does."""
     try:
         socket.getaddrinfo(host, None)
     except OSError:
-        return "This machine does not know the cluster's names: run serve as a step on the cluster."
-    return "Let this step's pod reach the predictors (a NetworkPolicy, a mesh that wants TLS)."
+        return False
+    return True

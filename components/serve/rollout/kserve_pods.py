@@ -5,7 +5,7 @@ pod. The API server's pods/proxy would do as well, but the right to it opens eve
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -35,15 +35,29 @@ def of_version(pods: Iterable[Pod], version: str) -> list[Pod]:
     return [pod for pod in pods if label(pod, VERSION) == version]
 
 
-def readings(pods: Iterable[Pod], model: str, version: str) -> dict[str, Reading]:
+def url_of(pod: Pod) -> str:
+    """Where a pod answers inside the cluster."""
+    return f"http://{(pod.get('status') or {}).get('podIP')}:{port_of(pod)}"
+
+
+def readings(
+    pods: Iterable[Pod], model: str, version: str, where: Callable[[Pod], str] = url_of
+) -> dict[str, Reading]:
     """What each pod that is ready has counted for a version, by the pod's name.
+
+    Args:
+        pods: Pods, of other versions too.
+        model: The model's name, as its metrics have it.
+        version: The version, likewise.
+        where: A pod's address.
 
     Raises:
         ServingError: None of them lets its metrics be read.
     """
     ready = [pod for pod in of_version(pods, version) if is_ready(pod)]
+    names = [pod["metadata"]["name"] for pod in ready]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        texts = dict(zip((pod["metadata"]["name"] for pod in ready), pool.map(_metrics, ready), strict=True))
+        texts = dict(zip(names, pool.map(lambda pod: _metrics(pod, where(pod)), ready), strict=True))
     found = {name: text for name, text in texts.items() if isinstance(text, str)}
     if texts and not found:
         name, error = next(iter(texts.items()))
@@ -54,10 +68,9 @@ def readings(pods: Iterable[Pod], model: str, version: str) -> dict[str, Reading
     return {name: read_metrics(text, model, version) for name, text in found.items()}
 
 
-def _metrics(pod: Pod) -> str | Exception:
-    url = f"http://{(pod.get('status') or {}).get('podIP')}:{_port(pod)}/metrics"
+def _metrics(pod: Pod, url: str) -> str | Exception:
     try:
-        answer = requests.get(url, timeout=_TIMEOUT_S)
+        answer = requests.get(f"{url}/metrics", timeout=_TIMEOUT_S)
         answer.raise_for_status()
     except requests.RequestException as error:
         log.info("pod %s: no metrics: %s", pod["metadata"]["name"], type(error).__name__)
@@ -65,7 +78,7 @@ def _metrics(pod: Pod) -> str | Exception:
     return answer.text
 
 
-def _port(pod: Pod) -> int:
+def port_of(pod: Pod) -> int:
     """The port of the server's REST: the first of its container."""
     for container in pod["spec"]["containers"]:
         if container["name"] == CONTAINER and container.get("ports"):

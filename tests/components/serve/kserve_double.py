@@ -1,8 +1,8 @@
 """Doubles for rollouts on KServe: its controller, Knative's, a Gateway, the cluster's names, a model server.
 
 They play on the double of the Kubernetes API. Pods are real HTTP servers on loopback addresses of their own,
-at port 8080. The cluster's names lead there (``names_of``): through a Service to one of its pods, through a route
-by its weights, through Knative's addresses by its traffic. Status is written as KServe 0.20 writes it.
+at port 8080. The cluster's names lead there (``names_of``): through a Service to one of its pods, through a
+route by its weights, through Knative's addresses by its traffic. Status is written as KServe 0.20 writes it.
 """
 
 import itertools
@@ -157,6 +157,8 @@ class KServe:
         headless: Whether Services have no address of their own, and so only the pods' port.
         starter: Starts a server in the place of the tiny one.
         accepts: Whether the Gateway takes routes.
+        says_mode: Whether it writes the mode into the status.
+        outside: Whether the test's process is outside the cluster, and knows none of its names.
     """
 
     api: KubernetesApi
@@ -167,6 +169,7 @@ class KServe:
     starter: Starter | None = None
     accepts: bool = True
     says_mode: bool = True
+    outside: bool = False
 
     def __post_init__(self) -> None:
         self.pods: list[Pod] = []
@@ -373,12 +376,12 @@ def names_of(kserve: KServe, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         name = host.decode() if isinstance(host, bytes) else str(host)
         if not name.endswith((".cluster.local", ".example.com")):
             return real(host, port, *more, **named)
-        pod = kserve.backend(name)
+        pod = None if kserve.outside else kserve.backend(name)
         if pod is None:
             raise socket.gaierror(socket.EAI_NONAME, f"no pod behind {name}")
         # A Service's port 80 is the pods' 8080; a headless one has no ports of its own.
         target = port if kserve.headless and name.endswith(".cluster.local") else 8080
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (pod.address, int(target)))]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (pod.address, int(target or 0)))]
 
     with monkeypatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", look_up)

@@ -460,6 +460,23 @@ def test_what_others_change_meanwhile_is_kept(cluster: Callable[..., Cluster]) -
     assert there.isvc()["metadata"]["finalizers"] == ["kserve"]
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_from_outside_the_cluster_pods_are_asked_through_the_api_server(
+    mode: str, cluster: Callable[..., Cluster]
+) -> None:
+    there = cluster(mode, models=good("5", factor=9.0), outside=True)
+    there.roll_out("3")
+    outcome = there.roll_out("4")
+    assert all(step.candidate.requests >= 10 for step in outcome.steps)
+    assert there.services() == {"churn": "4"}
+    assert {"get", "create"} == set(there.api.verbs("pods/proxy"))
+    with pytest.raises(RolloutError, match=r"gave prediction = 9\.0"):
+        there.roll_out("5")
+    there.api.deny("create", "pods/proxy")
+    with pytest.raises(RolloutError, match=r"cannot create resource .*pods/proxy"):
+        there.roll_out("6")
+
+
 def test_the_objects_are_what_is_there(cluster: Callable[..., Cluster]) -> None:
     there = cluster()
     target = there.target()
