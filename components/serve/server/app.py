@@ -52,10 +52,12 @@ class App:
         self._inference, self._options, self._routes = inference, options, routes
         self._host: Host = inference.host
         self._in_flight = 0
-        #: Whether requests are welcome; not before all has started, and not while the server drains.
-        self.ready = False
         #: While draining, each answer asks its client to connect elsewhere.
         self.draining = False
+
+    def drain(self) -> None:
+        """Says from now on that the server is not ready, and asks clients to connect elsewhere."""
+        self._inference.ready, self.draining = False, True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -141,18 +143,18 @@ class App:
             case ["v2", "health", "live"]:
                 return _json({"live": True})
             case ["v2", "health", "ready"]:
-                return _json({"ready": self.ready, **self._degraded()}, 200 if self.ready else 503)
+                return self._ready(self._degraded())
             case ["v1", "models"] | ["v2", "models"]:
                 return _json({"models": [self._host.name]})
             case ["v1", "models", name]:
                 self._host.find(name)
-                return _json({"name": name, "ready": self.ready}, 200 if self.ready else 503)
+                return self._ready({"name": name})
             case ["v2", "models", name] | ["v2", "models", name, "versions", _]:
                 served = self._host.find(name, parts[4] if len(parts) > 4 else "")
                 return _json(protocol_v2.metadata(served, [each.version for each in self._host.models]))
             case ["v2", "models", name, "ready"] | ["v2", "models", name, "versions", _, "ready"]:
                 self._host.find(name, parts[4] if len(parts) > 4 else "")
-                return _json({"name": name, "ready": self.ready}, 200 if self.ready else 503)
+                return self._ready({"name": name})
         raise NotFoundError(f"There is nothing at GET {path[:200]}.")
 
     def _degraded(self) -> dict[str, str]:
@@ -160,6 +162,10 @@ class App:
         problems = [each.lookup.degraded() for each in self._host.models if each.lookup]
         said = next((problem for problem in problems if problem), "")
         return {"degraded": f"feature store: {said}"} if said else {}
+
+    def _ready(self, about: dict[str, Any]) -> HttpResponse:
+        ready = self._inference.ready
+        return _json({**about, "ready": ready}, 200 if ready else 503)
 
     async def _body(self, headers: list[Header], receive: Receive) -> bytes:
         """The whole body. Raises ``TooLargeError``, ``TooSlowError`` or ``ClientGoneError``."""

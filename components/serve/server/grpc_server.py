@@ -90,7 +90,7 @@ class _Servicer(GRPCInferenceServiceServicer):  # type: ignore[misc]
         return pb.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return pb.ServerReadyResponse(ready=True)
+        return pb.ServerReadyResponse(ready=self._inference.ready)
 
     async def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
         return pb.ServerMetadataResponse(
@@ -99,7 +99,7 @@ class _Servicer(GRPCInferenceServiceServicer):  # type: ignore[misc]
 
     async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802
         await _or_abort(context, self._found, request)
-        return pb.ModelReadyResponse(ready=True)
+        return pb.ModelReadyResponse(ready=self._inference.ready)
 
     async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
         served = await _or_abort(context, self._found, request)

@@ -87,6 +87,8 @@ class Inference:
     ) -> None:
         self.host, self.options, self.predictor = host, options, predictor
         self.observers = list(observers)
+        #: Whether requests are welcome; not before all has started, and not while the server drains.
+        self.ready = False
 
     def started(self, call: Call) -> None:
         """Tells the observers that a call has come."""

@@ -101,7 +101,7 @@ class Listener:
         New requests are still taken for a while, because those who send them learn of the end with a delay:
         a load balancer, or a client whose connection is open. Each answer now asks to connect elsewhere.
         """
-        self._app.ready, self._app.draining = False, True
+        self._app.drain()
         await asyncio.sleep(self._options.drain_delay_s)
         await self._stop_accepting()
         for protocol in list(self._state.connections):

@@ -66,7 +66,7 @@ async def serve(options: ServerOptions, served: ServedModel) -> None:
     # What is loaded stays: the collector need not look through it again and again.
     gc.collect()
     gc.freeze()
-    app.ready = True
+    inference.ready = True
     log.info(
         "serving %s version %s at http://%s:%d", served.name, served.version, options.host, listener.port
     )

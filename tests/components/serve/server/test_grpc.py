@@ -301,6 +301,16 @@ def test_what_is_under_way_is_answered_when_the_server_ends():
     assert list(answer.outputs[0].as_numpy()) == [4.5]
 
 
+def test_a_server_that_is_not_ready_says_so():
+    """As REST does, before all has started and while the server drains."""
+
+    async def ask(client, server):
+        assert await client.is_server_live()
+        return await client.is_server_ready(), await client.is_model_ready("small")
+
+    assert asyncio.run(beside(Small(), ask)) == (False, False)
+
+
 def test_a_client_that_goes_is_no_fault_of_the_servers():
     class Watching:
         def __init__(self):
