@@ -179,14 +179,16 @@ class _GcsObject:
 
     def read(self) -> tuple[bytes, Any]:
         blob = self._bucket.get_blob(self._key)
-        return (b"", None) if blob is None else (blob.download_as_bytes(), blob.generation)
+        return (b"", None) if blob is None else (blob.download_as_bytes(), blob.generation or "unknown")
 
     def write(self, content: bytes, version: Any) -> Any:
         blob = self._bucket.blob(self._key)
 
         def upload() -> Any:
-            blob.upload_from_string(content, if_generation_match=version or 0)
-            return blob.generation
+            # A store that counts no generations (an emulator) has no conditional writes either.
+            is_known = isinstance(version, int) or version is None
+            blob.upload_from_string(content, if_generation_match=(version or 0) if is_known else None)
+            return blob.generation or "unknown"
 
         return _unless_changed(upload, ("PreconditionFailed",))
 

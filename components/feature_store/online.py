@@ -80,10 +80,10 @@ class OnlineFeatures:
         features = {feature.reference: feature for feature in selection.features}
         for name, reference in wanted.items():
             _check_feature(name, schema.column(name).type, reference, features, repository.uri)
-        if selection.version != source.version and source.service:
+        if source.version not in ("", selection.version):
             log.warning(
-                "feature service %r is of version %s, and the model was trained with %s",
-                source.service,
+                "the features of %s are of version %s, and the model was trained with %s",
+                source.service or repository.uri,
                 selection.version,
                 source.version,
             )
