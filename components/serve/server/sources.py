@@ -1,6 +1,7 @@
 """From a model's URI to its files here: folders, buckets, the registry."""
 
 import logging
+import os
 import random
 import time
 from collections.abc import Callable
@@ -119,6 +120,7 @@ def _download(uri: str, place: Path) -> Path:
 
     from kfp_lifecycle.components.shared.tracking import connect, tracking_errors
 
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a log is no terminal
     connect()
     place.mkdir(parents=True, exist_ok=True)
     try:
