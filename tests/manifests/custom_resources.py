@@ -4,7 +4,7 @@ A TrainingRuntime goes through the typed model that Kubeflow Trainer publishes, 
 of KServe, and each must come back as it went in. The Prometheus Operator and the External Secrets Operator
 publish no models for Python: for these a closed JSON schema lists the fields that our objects use, written
 after their API references (monitoring.coreos.com/v1, external-secrets.io/v1). A field beyond it fails the
-test until it has been looked up and added here. The rules inside a PrometheusRule are checked by promtool itself.
+test until it has been looked up and added here. The rules inside a PrometheusRule are checked by promtool.
 """
 
 from typing import Any

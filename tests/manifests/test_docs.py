@@ -1,5 +1,6 @@
 """docs/cluster.md says what is there, and no secret is anywhere."""
 
+import inspect
 import re
 import subprocess
 from pathlib import Path
@@ -11,11 +12,14 @@ import yaml
 
 from kfp_lifecycle.compiler.secrets import is_literal, names_secret, secret_in
 from kfp_lifecycle.components.katib_tune.katib import INJECTION
+from kfp_lifecycle.components.serve.component import serve
+from kfp_lifecycle.components.serve.server.options import parser
 from kfp_lifecycle.scripts.app import app
 from tests.kfp_server import KfpServer
 from tests.manifests.built import APPLIED, MANIFESTS, ROOT, distinct, label, objects, the
 
 DOCS = (ROOT / "docs/cluster.md").read_text()
+SERVING = (ROOT / "docs/serving.md").read_text()
 README = (MANIFESTS / "README.md").read_text()
 COMPILED = sorted((ROOT / "compiled/pipelines").rglob("*.yaml"))
 FILES = sorted(path for path in MANIFESTS.rglob("*") if path.is_file())
@@ -28,7 +32,7 @@ def mappings(value: Any) -> list[dict[str, Any]]:
 
 
 def test_paths_in_the_pages_are_there() -> None:
-    for page, base in ((DOCS, ROOT / "docs"), (README, MANIFESTS)):
+    for page, base in ((DOCS, ROOT / "docs"), (SERVING, ROOT / "docs"), (README, MANIFESTS)):
         for link in re.findall(r"\]\(([^)#]+)\)", page):
             assert (base / link).exists(), link
         for path in re.findall(r"`((?:manifests|compiled|components|overlays|base|jobs)/[\w./-]*)`", page):
@@ -41,15 +45,32 @@ def test_paths_in_the_pages_are_there() -> None:
             }
 
 
-def test_shell_in_the_page_is_shell() -> None:
-    for block in re.findall(r"```bash\n(.*?)```", DOCS, re.DOTALL):
+def test_shell_in_the_pages_is_shell() -> None:
+    for block in re.findall(r"```bash\n(.*?)```", DOCS + SERVING, re.DOTALL):
         subprocess.run(["bash", "-n"], input=block, text=True, check=True)
 
 
 def test_commands_of_ours_exist() -> None:
     known = typer.main.get_command(app)
-    for verb in set(re.findall(r"kfp-lifecycle ([a-z]+)", DOCS)):
+    for verb in set(re.findall(r"kfp-lifecycle ([a-z]+)", DOCS + SERVING)):
         assert verb in known.commands, verb  # type: ignore[attr-defined]
+
+
+def test_what_the_page_on_serving_names_is_there() -> None:
+    flags = {option for action in parser()._actions for option in action.option_strings}
+    for flag in set(re.findall(r"--[a-z][a-z-]+", SERVING)) - {
+        "--registry-only",
+        "--detach",
+        "--params",
+        "--help",
+    }:
+        assert flag in flags, flag
+    parameters = set(inspect.signature(serve.python_func).parameters)
+    rows = re.findall(r"^\| (`[^|]+`) \|", SERVING, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}
+    assert named <= parameters, named - parameters
+    roles = {o["metadata"]["name"] for o in objects("base/runs") if o["kind"] == "Role"}
+    assert set(re.findall(r"Role `([\w-]+)`", SERVING)) <= roles
 
 
 def test_every_secret_that_objects_name_is_in_the_table() -> None:

@@ -28,6 +28,8 @@ SERVE = {
 MONITOR = {
     "data_drift_score": {"model", "version"},
     "column_drift_score": {"model", "version", "column"},
+    "prediction_drift_score": {"model", "version"},
+    "model_monitored_rows": {"model", "version"},
     "model_accuracy": {"model", "version"},
     "model_accuracy_reference": {"model", "version"},
     "model_last_monitored_timestamp_seconds": {"model"},

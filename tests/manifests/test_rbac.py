@@ -74,6 +74,7 @@ NEEDS: dict[str, set[Right]] = {
     "pipeline-runner": KATIB_TUNE | TRAIN_GPU | SERVE,
     "mlflow": set(),
     "model-server": set(),
+    "pushgateway": set(),
 }
 
 
