@@ -245,7 +245,10 @@ def _counts(side: ColumnSummary) -> Mapping[Any, int]:
 
 
 def _distinct(column: Compared) -> int:
-    return len({*_counts(column.reference), *_counts(column.current)})
+    reference, current = column.reference.numbers, column.current.numbers
+    if reference is not None and current is not None:
+        return len(np.union1d(reference.points()[0], current.points()[0]))
+    return len({*column.reference.counts(), *column.current.counts()})
 
 
 def picture(column: Compared) -> Histogram:

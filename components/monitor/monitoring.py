@@ -122,7 +122,7 @@ def look(model: OpenModel, request: Request, options: Options) -> tuple[Findings
     problems = [
         *_table_problems(table, model, columns, hashed, current.summary),
         *_value_problems(quality, reference.summary, current.summary),
-        *duplicate_problems(current.summary, reference.summary, options.seed),
+        *duplicate_problems(current.summary, reference.summary, quality.duplicates, options.seed),
         *volume_problems(quality.rows, request.usual_rows),
         *_times(table, request, quality.newest),
         *_versions(others, quality.rows, model),
@@ -145,8 +145,8 @@ def _quality(
     return Quality(
         rows=current.rows,
         reference_rows=reference.rows,
-        duplicates=duplicate_share(current),
-        duplicates_reference=duplicate_share(reference),
+        duplicates=duplicate_share(current.hashes),
+        duplicates_reference=duplicate_share(reference.hashes),
         newest=at,
         age_hours=(min(request.window.end, request.now) - at).total_seconds() / 3600 if at else None,
         columns=[

@@ -1,18 +1,29 @@
 """Evidently's interactive pictures of the columns that have moved most, drawn from a sample of the rows."""
 
 import html
-import logging
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
 
 import polars as pl
 
 from kfp_lifecycle.components.monitor.findings import ColumnDrift, distance
 from kfp_lifecycle.components.monitor.methods import METHODS
-
-log = logging.getLogger(__name__)
+from kfp_lifecycle.components.shared.errors import MonitorError
 
 #: Columns that are drawn.
 MOST = 12
+
+
+def begin_import() -> None:
+    """Begins to import Evidently, which takes seconds, beside the pass over the rows."""
+    threading.Thread(target=_import, daemon=True).start()
+
+
+def _import() -> None:
+    with suppress(ImportError):  # said where it is used
+        import_module("evidently.metrics")
 
 
 def evidently_page(
@@ -27,6 +38,9 @@ def evidently_page(
 
     Returns:
         The page, empty where no column can be drawn; and the columns, those that moved most first.
+
+    Raises:
+        MonitorError: Evidently is not installed.
     """
     chosen = [one for one in sorted(columns, key=lambda one: -distance(one)) if one.score is not None]
     chosen = [one for one in chosen if _has_values(one.name, reference) and _has_values(one.name, current)][
@@ -34,9 +48,14 @@ def evidently_page(
     ]
     if not chosen:
         return "", []
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.metrics import ValueDrift
-
+    try:
+        from evidently import DataDefinition, Dataset, Report
+        from evidently.metrics import ValueDrift
+    except ImportError as error:
+        raise MonitorError(
+            f"The pictures need Evidently: {error}.",
+            "pip install 'kfp-lifecycle[monitor]', or set pictures to false.",
+        ) from error
     names = [one.name for one in chosen]
     definition = DataDefinition(
         numerical_columns=[one.name for one in chosen if one.kind == "number"],

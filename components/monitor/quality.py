@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
+import polars as pl
 from scipy.special import ndtr
 
 from kfp_lifecycle.components.monitor.findings import ColumnQuality, Problem
@@ -109,26 +111,21 @@ def _counted(side: ColumnSummary) -> Mapping[str, float]:
     return {f"{value:g}": float(count) for value, count in zip(values, counts, strict=True)}
 
 
-def duplicate_share(summary: Summary) -> float:
-    """Share of rows that repeat an earlier one."""
-    return 1 - len(np.unique(summary.hashes)) / len(summary.hashes) if len(summary.hashes) else 0.0
+def duplicate_share(hashes: npt.NDArray[np.uint64]) -> float:
+    """Share of rows, by their hashes, that repeat an earlier one."""
+    return 1 - pl.Series(hashes).n_unique() / len(hashes) if len(hashes) else 0.0
 
 
-def duplicate_problems(current: Summary, reference: Summary, seed: int) -> Iterator[Problem]:
-    """Whether more rows are repeated than in as many rows of the reference."""
+def duplicate_problems(current: Summary, reference: Summary, share: float, seed: int) -> Iterator[Problem]:
+    """Whether more rows are repeated than in as many rows of the reference; ``share`` is that of all."""
     size = min(len(current.hashes), len(reference.hashes))
-    if not size:
+    if not size or share < MORE_DUPLICATES:
         return
     random = np.random.default_rng(seed)
-    now, before = (
-        1 - len(np.unique(random.choice(side.hashes, size, replace=False))) / size
-        for side in (current, reference)
-    )
+    now, before = (duplicate_share(random.permutation(side.hashes)[:size]) for side in (current, reference))
     if now - before >= MORE_DUPLICATES:
-        said = f"{percent(duplicate_share(current))} of the rows repeat an earlier one in every input column"
-        yield Problem(
-            "duplicates", f"{said}: more than in the reference ({percent(before)} in as many rows)."
-        )
+        said = f"{percent(share)} of the rows repeat an earlier one in every input column"
+        yield Problem("duplicates", f"{said}; in as many rows of the reference, {percent(before)} do.")
 
 
 def volume_problems(rows: int, usual: float | None) -> Iterator[Problem]:

@@ -17,6 +17,7 @@ from kfp_lifecycle.components.monitor.message import summary_text
 from kfp_lifecycle.components.monitor.monitoring import Request, look
 from kfp_lifecycle.components.monitor.options import Options
 from kfp_lifecycle.components.monitor.patience import Patience, conclude
+from kfp_lifecycle.components.monitor.pictures import begin_import
 from kfp_lifecycle.components.monitor.report import render_report
 from kfp_lifecycle.components.monitor.tables import Place
 from kfp_lifecycle.components.monitor.watched import OpenModel, open_model
@@ -104,6 +105,8 @@ def monitor_step(
     )
     patience = Patience(alarms, alarm_windows, duration(cooldown, "cooldown"))
     patience.check()
+    if pictures:
+        begin_import()
     looked_at, before = window_to(window_end, window, now), History(history) if history else None
     with tempfile.TemporaryDirectory() as place:
         opened = open_model(model, Path(place))

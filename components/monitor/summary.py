@@ -1,6 +1,8 @@
 """One pass over a table, however long: each column's distribution and state, and a sample of the rows."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +15,7 @@ from kfp_lifecycle.components.shared.inference.schema import Column, TableSchema
 from kfp_lifecycle.components.shared.inference.settle import Settling, column_settling
 
 #: Rows that are looked at together.
-PART_ROWS = 131_072
+PART_ROWS = 262_144
 #: Rows of the sample, for pictures and for what only a model can tell.
 SAMPLE_ROWS = 5_000
 #: A text column with more distinct values is an identifier, not a category.
@@ -154,15 +156,16 @@ def summarize(
     extra = [name for name in beside if name in types and name not in found]
     sample = _Sample(sample_rows, seed)
     rows, hashes = 0, [np.empty(0, np.uint64)]
-    for part in _parts(table.select(*found, *extra)):
-        rows += part.height
-        clean = part.select(**{name: one.clean for name, one in settlings.items()})
-        settled = clean.select(**{name: one.convert(pl.col(name)) for name, one in settlings.items()})
-        for name, one in found.items():
-            one.add(clean[name], settled[name])
-        if hashed:
-            hashes.append(settled.select(hashed).hash_rows().to_numpy())
-        sample.add(pl.concat([settled, part.select(extra)], how="horizontal") if extra else settled)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for part in _parts(table.select(*found, *extra)):
+            rows += part.height
+            clean = part.select(**{name: one.clean for name, one in settlings.items()})
+            settled = clean.select(**{name: one.convert(pl.col(name)) for name, one in settlings.items()})
+            # Sorting and counting leave Python alone, so that several columns go at once.
+            list(pool.map(ColumnSummary.add, found.values(), clean, settled))
+            if hashed:
+                hashes.append(settled.select(hashed).hash_rows().to_numpy())
+            sample.add(pl.concat([settled, part.select(extra)], how="horizontal") if extra else settled)
     return Summary(rows, found, retyped, np.concatenate(hashes), sample.rows())
 
 
