@@ -5,6 +5,7 @@ many requests; an idle one answers later by the wait.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kfp_lifecycle.components.serve.server.alike import groups
@@ -29,16 +30,25 @@ class BatchingPredictor:
         predictor: Runs rows through a model.
         max_rows: The most rows that go together. A request with as many goes alone.
         wait_ms: How long a request waits for others, in milliseconds.
+        batched: Is told how many rows go through a model together.
     """
 
-    def __init__(self, predictor: Predictor, max_rows: int, wait_ms: float) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        max_rows: int,
+        wait_ms: float,
+        batched: Callable[[ServedModel, int], None] = lambda served, rows: None,
+    ) -> None:
         self._predictor, self._max_rows, self._wait_s = predictor, max_rows, wait_ms / 1000
+        self._batched = batched
         self._waiting: dict[ServedModel, _Waiting] = {}
         self._running: set[asyncio.Task[None]] = set()
 
     async def predict(self, served: ServedModel, rows: Table) -> Table:
         """The model's output columns. Raises ``RequestError``."""
         if rows.height >= self._max_rows:
+            self._batched(served, rows.height)
             return await self._predictor.predict(served, rows)
         loop = asyncio.get_running_loop()
         waiting = self._waiting.get(served)
@@ -67,8 +77,10 @@ class BatchingPredictor:
             task.add_done_callback(self._running.discard)
 
     async def _run(self, served: ServedModel, calls: list[tuple[Table, "asyncio.Future[Table]"]]) -> None:
+        together = Table.concatenated([rows for rows, _ in calls])
+        self._batched(served, together.height)
         try:
-            outputs = await self._predictor.predict(served, Table.concatenated([rows for rows, _ in calls]))
+            outputs = await self._predictor.predict(served, together)
         except Exception as error:
             await self._apart(served, calls, error)
             return

@@ -62,7 +62,9 @@ def extend(options: ServerOptions, host: Host, predictor: Predictor) -> Extensio
         routes={("GET", "/metrics"): metrics.expose, **page_routes(host)},
     )
     if options.batch_rows:
-        made.predictor = BatchingPredictor(predictor, options.batch_rows, options.batch_wait_ms)
+        made.predictor = BatchingPredictor(
+            predictor, options.batch_rows, options.batch_wait_ms, metrics.batched
+        )
     if options.log:
         columns = log_columns(options, host.stable, os.environ)
         log = PredictionLog(options, columns, metrics.dropped)

@@ -61,6 +61,10 @@ class Metrics(Collector):
         counts.in_flight -= 1
         counts.errors[error.kind] = counts.errors.get(error.kind, 0) + 1
 
+    def batched(self, served: ServedModel, rows: int) -> None:
+        """Counts rows that went through the model together."""
+        self._of(served).batches.observe(rows)
+
     def dropped(self, served: ServedModel, rows: int) -> None:
         """Counts rows that the prediction log could not take."""
         self._of(served).dropped += rows
@@ -85,6 +89,9 @@ class Metrics(Collector):
             "model_prediction_latency_seconds", "From the request's last byte to the answer", labels=_LABELS
         )
         sizes = HistogramMetricFamily("model_request_rows", "Rows of a request", labels=_LABELS)
+        batches = HistogramMetricFamily(
+            "model_batch_rows", "Rows that went through the model together", labels=_LABELS
+        )
         in_flight = GaugeMetricFamily(
             "model_requests_in_flight", "Requests that are being answered", labels=_LABELS
         )
@@ -98,9 +105,10 @@ class Metrics(Collector):
                 errors.add_metric((*labels, kind), count)
             latency.add_metric(labels, *counts.latency.buckets())
             sizes.add_metric(labels, *counts.rows.buckets())
+            batches.add_metric(labels, *counts.batches.buckets())
             in_flight.add_metric(labels, counts.in_flight)
             dropped.add_metric(labels, counts.dropped)
-        yield from (requests, rows, errors, latency, sizes, in_flight, loaded, dropped)
+        yield from (requests, rows, errors, latency, sizes, batches, in_flight, loaded, dropped)
 
     def _of(self, served: ServedModel) -> "_Counts":
         key = (served.name, served.version)
@@ -110,11 +118,12 @@ class Metrics(Collector):
 class _Counts:
     """What one version has done. Read and written in the event loop's thread."""
 
-    __slots__ = ("dropped", "errors", "in_flight", "latency", "predictions", "requests", "rows")
+    __slots__ = ("batches", "dropped", "errors", "in_flight", "latency", "predictions", "requests", "rows")
 
     def __init__(self) -> None:
         self.requests = self.predictions = self.in_flight = self.dropped = 0
-        self.latency, self.rows = _Histogram(_SECONDS), _Histogram(_ROWS)
+        self.latency = _Histogram(_SECONDS)
+        self.rows, self.batches = _Histogram(_ROWS), _Histogram(_ROWS)
         # Zero first: Prometheus' rate() does not see the first error of a series that begins with it.
         kinds: list[type[RequestError]] = [RequestError, *RequestError.__subclasses__()]
         self.errors = {error.kind: 0 for error in kinds}

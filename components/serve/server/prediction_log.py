@@ -113,7 +113,7 @@ class PredictionLog:
         try:
             check_writable(self._uri)
         except (StorageError, OSError) as error:
-            self._say_broken(error)
+            log.warning("The prediction log may not be written: %s", redact(str(error)))
         while True:
             self._wake.wait(self._flush_s)
             self._wake.clear()

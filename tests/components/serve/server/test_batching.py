@@ -10,7 +10,10 @@ from kfp_lifecycle.components.serve.server.alike import groups
 from kfp_lifecycle.components.serve.server.batching import BatchingPredictor
 from kfp_lifecycle.components.serve.server.direct import DirectPredictor
 from kfp_lifecycle.components.serve.server.failures import BadRequestError, ModelError, RequestError
+from kfp_lifecycle.components.serve.server.host import Host
+from kfp_lifecycle.components.serve.server.http import HttpRequest
 from kfp_lifecycle.components.serve.server.loading import load
+from kfp_lifecycle.components.serve.server.metrics import Metrics
 from kfp_lifecycle.components.serve.server.table import Table, as_list, by_column
 from tests.components.serve.server.small import Small, row, table
 from tests.conftest import SOAK
@@ -49,6 +52,21 @@ def test_requests_that_come_together_are_predicted_together():
     served, tables = Small(), [row(age=number) for number in range(20)]
     assert together(served, tables) == alone(tables)
     assert served.calls == [20]
+
+
+def test_batches_are_counted_by_their_rows():
+    async def ask():
+        host = Host(Small())
+        metrics = Metrics(host)
+        predictor = BatchingPredictor(Direct(), 8, 1.0, metrics.batched)
+        await asyncio.gather(*(predictor.predict(host.stable, host.stable.check(row())) for _ in range(11)))
+        await predictor.predict(host.stable, table(age=list(range(9))))
+        return (await metrics.expose(HttpRequest("GET", "/metrics", [], b"", "r", ""))).body.decode()
+
+    text = asyncio.run(ask())
+    assert 'model_batch_rows_sum{model="small",version="1"} 20.0' in text
+    assert 'model_batch_rows_count{model="small",version="1"} 3.0' in text
+    assert 'model_batch_rows_bucket{le="5.0",model="small",version="1"} 1.0' in text
 
 
 def test_no_more_rows_go_together_than_may():
