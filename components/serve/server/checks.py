@@ -69,16 +69,14 @@ def gap_error(name: str, row: int) -> BadRequestError:
 
 
 def _gap(values: Values) -> int:
-    """The first row without a value; -1 where each has one."""
+    """The first row without a value; -1 where each has one.
+
+    JSON has no NaN. One that is in a list all the same is a gap to the model's own settling.
+    """
     if isinstance(values, np.ndarray):
-        if values.dtype.kind != "f":
-            return -1
-        gaps = np.isnan(values)
+        gaps = np.isnan(values) if values.dtype.kind == "f" else np.zeros(0, dtype=bool)
         return int(gaps.argmax()) if gaps.any() else -1
-    if None in values:
-        return values.index(None)
-    # Only what is not a number differs from itself.
-    return next((row for row, value in enumerate(values) if value != value), -1)
+    return values.index(None) if None in values else -1
 
 
 def _named(names: Sequence[str]) -> str:

@@ -15,8 +15,9 @@ log = logging.getLogger(__name__)
 AT_ONCE_S = 0.002
 #: More rows than this always go to a thread: what few rows take says little about what many do.
 AT_ONCE_ROWS = 256
-#: How much the latest request counts in what a model takes.
-_WEIGHT = 0.1
+#: How much a request counts in what a model takes: little where it took longer than lately, which may be
+#: another process's doing, and much where it took less, which is not.
+_SLOWER, _FASTER = 0.02, 0.5
 
 
 class DirectPredictor:
@@ -58,7 +59,7 @@ class DirectPredictor:
         finally:
             if rows.height <= AT_ONCE_ROWS:
                 took = time.perf_counter() - began
-                served.seconds += _WEIGHT * (took - served.seconds)
+                served.seconds += (_FASTER if took < served.seconds else _SLOWER) * (took - served.seconds)
 
 
 def configure_estimators() -> None:

@@ -3,6 +3,7 @@
 import logging
 import math
 import tempfile
+import time
 import weakref
 from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
@@ -161,8 +162,10 @@ def _replay(served: ServedModel) -> None:
     recorded = served.recorded
     if served.example is None:
         return
+    began = time.perf_counter()
     try:
         answered = served.predict(served.check(served.example))
+        served.seconds = time.perf_counter() - began
     except RequestError as error:
         if recorded is None:  # a plain MLflow model whose example is in another form
             log.warning("the model's input example does not fit its signature: %s", error)

@@ -17,15 +17,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from .encoders import LARGEST, CategoryEncoder, NumberEncoder
+from .encoders import LARGEST, CategoryEncoder, Encoder, NumberEncoder
 from .expressions import running
 from .featurizer import Featurizer
 from .plan import sql_types
 from .schema import Column, TableSchema
 
 Floats = npt.NDArray[np.float64]
-Settle = Callable[[Sequence[Any]], list[Any]]
-Write = Callable[[list[Any], Floats], None]
+Settle = Callable[[Sequence[Any]], Sequence[Any]]
+Write = Callable[[Sequence[Any], Floats], None]
 
 _EXACT = 2**53
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
@@ -54,10 +54,11 @@ class FewRows:
         types = dict(inputs)
         if featurizer.plan.derive:
             types |= {name: _kind(dtype) for name, dtype in self._derived({}, inputs).schema.items()}
+        self._numbers = _Numbers(featurizer)
         self._write = _writers(featurizer, types)
         self._width = len(featurizer.names)
 
-    def settle(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    def settle(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
         """The values of every input column, settled: None where missing.
 
         Args:
@@ -68,7 +69,7 @@ class FewRows:
         """
         return {name: settle(columns[name]) for name, settle in self._settle}
 
-    def features(self, settled: Mapping[str, list[Any]], height: int) -> Floats:
+    def features(self, settled: Mapping[str, Sequence[Any]], height: int) -> Floats:
         """The features, shape ``(height, features)``, as the general way has them.
 
         Args:
@@ -83,11 +84,12 @@ class FewRows:
             derived = self._derived(settled, self._featurizer.plan.inputs)
             values |= {name: derived[name].to_list() for name in self._featurizer.plan.derive}
         features = np.zeros((height, self._width))
+        self._numbers.write(values, features)
         for name, write in self._write:
             write(values[name], features)
         return features
 
-    def _derived(self, settled: Mapping[str, list[Any]], inputs: Mapping[str, str]) -> pl.DataFrame:
+    def _derived(self, settled: Mapping[str, Sequence[Any]], inputs: Mapping[str, str]) -> pl.DataFrame:
         types = sql_types(inputs)
         naive = {
             name: [value and value.replace(tzinfo=None) for value in values]
@@ -157,14 +159,19 @@ def _text_settling(column: Column, texts: set[str]) -> Settle:
 def _number_settling(kind: str, texts: set[str], numbers: set[float]) -> Settle:
     one, own = (_integer, int) if kind == "integer" else (_number, float)
 
-    def settle(values: Sequence[Any]) -> list[Any]:
-        plain = set(map(type, values)) == {own} and min(values) > -_EXACT and max(values) < _EXACT
-        # What is no number can hide from min and max, as no comparison with it holds, but not from the sum.
-        if plain and not math.isnan(sum(values)) and numbers.isdisjoint(values):
-            return list(values)
+    def settle(values: Sequence[Any]) -> Sequence[Any]:
+        if set(map(type, values)) == {own} and _is_exact(values, own) and numbers.isdisjoint(values):
+            return values
         return [one(value, texts, numbers) for value in values]
 
     return settle
+
+
+def _is_exact(values: Sequence[Any], kind: type) -> bool:
+    """Whether all integers are exact as Float64, or all floats finite: with one that is not, no sum is."""
+    if kind is int:
+        return bool(min(values) > -_EXACT and max(values) < _EXACT)
+    return math.isfinite(sum(values))
 
 
 def _text(value: Any, missing: set[str]) -> str | None:
@@ -253,16 +260,53 @@ def _timestamp(text: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _writers(featurizer: Featurizer, types: Mapping[str, str]) -> list[tuple[str, Write]]:
-    """For each encoder its column, and what writes the features of settled values into their places."""
-    writers: list[tuple[str, Write]] = []
-    place = 0
+class _Numbers:
+    """Writes all features that are a number as it is, in a few operations of NumPy whatever their number."""
+
+    def __init__(self, featurizer: Featurizer) -> None:
+        chosen = [(encoder, place) for encoder, place in _places(featurizer) if _is_number(encoder)]
+        encoders = [encoder for encoder, _ in chosen if isinstance(encoder, NumberEncoder)]
+        self._columns = [encoder.column for encoder in encoders]
+        self._places = [place for _, place in chosen]
+        fills = [math.nan if encoder.fill is None else encoder.fill for encoder in encoders]
+        self._fill = np.array(fills, dtype=np.float64)[:, None]
+        self._centre = np.array([encoder.centre for encoder in encoders], dtype=np.float64)[:, None]
+        self._factor = np.array([1 / encoder.scale for encoder in encoders], dtype=np.float64)[:, None]
+
+    def write(self, values: Mapping[str, Sequence[Any]], features: Floats) -> None:
+        if not self._columns:
+            return
+        # None becomes a number that is none.
+        block = np.array([values[name] for name in self._columns], dtype=np.float64)
+        gaps = np.isnan(block)
+        if gaps.any():
+            block = np.where(gaps, self._fill, block)
+        block -= self._centre
+        block *= self._factor
+        features[:, self._places] = np.clip(block, -LARGEST, LARGEST, out=block).T
+
+
+def _is_number(encoder: Encoder) -> bool:
+    return isinstance(encoder, NumberEncoder) and not encoder.part
+
+
+def _places(featurizer: Featurizer) -> list[tuple[Encoder, int]]:
+    """Each encoder, and where its features begin."""
+    found, place = [], 0
     for encoder in featurizer.encoders or []:
-        if isinstance(encoder, NumberEncoder):
-            writers.append((encoder.column, _number_writer(encoder, place)))
-        else:
-            writers.append((encoder.column, _category_writer(encoder, types[encoder.column], place)))
+        found.append((encoder, place))
         place += len(encoder.features)
+    return found
+
+
+def _writers(featurizer: Featurizer, types: Mapping[str, str]) -> list[tuple[str, Write]]:
+    """For each other encoder its column, and what writes the features of settled values into their places."""
+    writers: list[tuple[str, Write]] = []
+    for encoder, place in _places(featurizer):
+        if isinstance(encoder, CategoryEncoder):
+            writers.append((encoder.column, _category_writer(encoder, types[encoder.column], place)))
+        elif encoder.part:
+            writers.append((encoder.column, _part_writer(encoder, place)))
     return writers
 
 
@@ -277,21 +321,13 @@ _PARTS: dict[str, Callable[[Any], int]] = {
 }
 
 
-def _number_writer(encoder: NumberEncoder, place: int) -> Write:
+def _part_writer(encoder: NumberEncoder, place: int) -> Write:
     nothing = math.nan if encoder.fill is None else encoder.fill
-    part = _PARTS[encoder.part] if encoder.part else None
-    centre, factor = encoder.centre, 1 / encoder.scale
-    scaled = (encoder.centre, encoder.scale) != (0.0, 1.0)
+    part, centre, factor = _PARTS[encoder.part], encoder.centre, 1 / encoder.scale
 
-    def feature(value: Any) -> float:
-        number = nothing if value is None else float(part(value) if part else value)
-        if scaled:
-            number = (number - centre) * factor
-        # Of a value that is not a number both comparisons are false.
-        return LARGEST if number > LARGEST else max(number, -LARGEST)
-
-    def write(values: list[Any], features: Floats) -> None:
-        features[:, place] = [feature(value) for value in values]
+    def write(values: Sequence[Any], features: Floats) -> None:
+        numbers = [nothing if value is None else float(part(value)) for value in values]
+        features[:, place] = [(number - centre) * factor for number in numbers]
 
     return write
 
@@ -310,18 +346,18 @@ def _category_writer(encoder: CategoryEncoder, kind: str, place: int) -> Write:
 
     slots[None] = null
 
-    def found(values: list[Any]) -> list[int]:
+    def found(values: Sequence[Any]) -> list[int]:
         return [slots.get(value, unseen) for value in values]
 
-    def one_hot(values: list[Any], features: Floats) -> None:
+    def one_hot(values: Sequence[Any], features: Floats) -> None:
         for row, slot in enumerate(found(values)):
             if slot >= 0:
                 features[row, place + slot] = 1.0
 
-    def ordinal(values: list[Any], features: Floats) -> None:
+    def ordinal(values: Sequence[Any], features: Floats) -> None:
         features[:, place] = found(values)
 
-    def target(values: list[Any], features: Floats) -> None:
+    def target(values: Sequence[Any], features: Floats) -> None:
         for number, encodings in enumerate(encoder.values):
             features[:, place + number] = [encodings[slot] for slot in found(values)]
 
