@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kfp_lifecycle.components.feature_store.lock import held
 from kfp_lifecycle.components.feature_store.repository import Repository, feast_errors, open_repository
@@ -102,7 +103,7 @@ def _is_definitions(error: BaseException, folder: Path) -> bool:
 def _objects(repository: Repository) -> dict[str, list[str]]:
     store = repository.store
     with feast_errors(repository.uri):
-        found = {
+        found: dict[str, list[Any]] = {
             "entities": store.list_entities(),
             "data sources": store.list_data_sources(),
             "feature views": store.list_feature_views(),

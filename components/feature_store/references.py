@@ -121,7 +121,7 @@ def select(repository: Repository, service: str, references: Sequence[str]) -> S
             )
         if service:
             wanted = _service(repository, service)
-            pairs = [(projection, None) for projection in wanted.feature_view_projections]
+            pairs: list[tuple[Any, str | None]] = [(one, None) for one in wanted.feature_view_projections]
             definition = [wanted.to_proto().spec, *(views[one.name].to_proto().spec for one, _ in pairs)]
             version = wanted.tags.get("version") or definition_digest(*definition)
         else:
@@ -140,7 +140,7 @@ def _service(repository: Repository, name: str) -> Any:
     return services[name]
 
 
-def _projection(reference: str, views: Mapping[str, Any]) -> tuple[Any, str]:
+def _projection(reference: str, views: Mapping[str, Any]) -> tuple[Any, str | None]:
     view, separator, feature = reference.partition(":")
     if not separator or not view or not feature:
         raise ParameterError(

@@ -7,8 +7,9 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -260,17 +261,12 @@ def _check_registry(store: Any, uri: str) -> None:
 
 
 def _other_feast() -> str:
-    from feast.version import get_version
-
-    with suppress(Exception):
-        return (
-            f"Feast here is {get_version()}: install the version that wrote it, or apply the repository anew."
-        )
-    return "Install the Feast that wrote it, or apply the repository anew."
+    here = version("feast")
+    return f"Feast here is {here}: install the one that wrote it, or apply the repository to a new registry."
 
 
-def _number(version: str) -> int:
-    return int(version) if version.isdigit() else 0
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0
 
 
 def _unknown(message: Any, path: str = "the registry") -> str:

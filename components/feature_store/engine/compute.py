@@ -56,7 +56,7 @@ class PolarsComputeEngine(LocalComputeEngine):
 
     def _write(self, task: MaterializationTask) -> None:
         """Writes the newest row of each entity within the task's window, both ends included."""
-        view = task.feature_view
+        view: Any = task.feature_view
         if not view.online:
             return
         columns = view_columns(view, [field.name for field in view.features])

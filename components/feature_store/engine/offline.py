@@ -42,10 +42,12 @@ class PolarsRetrievalJob(DaskRetrievalJob):
     """A retrieval that runs when its rows are asked for; on-demand views are Feast's, on top of it."""
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        return self.evaluation_function().to_arrow()
+        rows: pl.DataFrame = self.evaluation_function()
+        return rows.to_arrow()
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        return self._to_arrow_internal().to_pandas()
+        frame: pd.DataFrame = self._to_arrow_internal().to_pandas()
+        return frame
 
 
 class PolarsOfflineStore(DaskOfflineStore):
@@ -56,10 +58,11 @@ class PolarsOfflineStore(DaskOfflineStore):
         config: RepoConfig,
         feature_views: list[FeatureView],
         feature_refs: list[str],
-        entity_df: pd.DataFrame | str | None,
+        entity_df: Any,
         registry: BaseRegistry,
         project: str,
         full_feature_names: bool = False,
+        filter_by_created_timestamp: bool = False,
         **kwargs: Any,
     ) -> RetrievalJob:
         """The entity rows, in their order, with the features; see Feast's ``OfflineStore``.
@@ -68,18 +71,10 @@ class PolarsOfflineStore(DaskOfflineStore):
         (both ends included); of values of one time the one created last, then the source's last.
         """
         # Rows of no entity, columns of Feast's own sources, and the cut by time of creation are Feast's.
-        special = entity_df is None or kwargs.get("filter_by_created_timestamp")
+        special = entity_df is None or filter_by_created_timestamp
         if special or not all(is_readable(view.batch_source) for view in feature_views):
-            return DaskOfflineStore.get_historical_features(
-                config,
-                feature_views,
-                feature_refs,
-                entity_df,
-                registry,
-                project,
-                full_feature_names,
-                **kwargs,
-            )
+            given = (config, feature_views, feature_refs, entity_df, registry, project, full_feature_names)
+            return DaskOfflineStore.get_historical_features(*given, filter_by_created_timestamp, **kwargs)
         if not isinstance(entity_df, pd.DataFrame) or EVENT_TIMESTAMP not in entity_df.columns:
             raise ValueError(f"The entity rows are no pandas table with a column {EVENT_TIMESTAMP!r}.")
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
@@ -111,7 +106,7 @@ def _entity_rows(entity_df: pd.DataFrame) -> pl.DataFrame:
 
 
 def _joined(
-    rows: pl.DataFrame, view: FeatureView, names: Sequence[str], config: RepoConfig, full_names: bool
+    rows: pl.DataFrame, view: Any, names: Sequence[str], config: RepoConfig, full_names: bool
 ) -> pl.DataFrame:
     """``rows`` with the features ``names`` of one view, in the same order."""
     columns = view_columns(view, names, full_names)
@@ -143,7 +138,7 @@ def _joined(
     return pl.concat([rows, found.sort(_ROW).select(*columns.features)], how="horizontal")
 
 
-def view_columns(view: FeatureView, names: Sequence[str], full_names: bool = False) -> Columns:
+def view_columns(view: Any, names: Sequence[str], full_names: bool = False) -> Columns:
     """What to read of a view's source for the features ``names``.
 
     Args:

@@ -2,8 +2,8 @@
 
     python examples/feature_store/flights/make_features.py [data/flights.csv]
 
-A flight counts from an hour after it has landed. A row of the hour h holds what was known at h, of the flights
-known within the 7 days (or 6 hours) before it.
+A flight counts from an hour after it has landed. A row of the hour h holds what was known at h, of the
+flights known within the 7 days (or 6 hours) before it.
 """
 
 import sys
@@ -39,7 +39,7 @@ def make_features(flights: pl.LazyFrame) -> pl.DataFrame:
         .sort("hour")
         .collect()
     )
-    week, day = _within(hours, "7d"), _within(hours, "6h")
+    week, quarter = _within(hours, "7d"), _within(hours, "6h")
     return week.select(
         *KEYS,
         event_timestamp=pl.col("hour").dt.replace_time_zone("UTC"),
@@ -47,7 +47,7 @@ def make_features(flights: pl.LazyFrame) -> pl.DataFrame:
         flights_7d=pl.col("n").cast(pl.Int64),
         late_share_7d=pl.col("late") / pl.col("n"),
         mean_delay_7d=pl.col("delay") / pl.col("n"),
-        late_share_6h=day["late"] / day["n"],
+        late_share_6h=quarter["late"] / quarter["n"],
     )
 
 

@@ -2,8 +2,8 @@
 
     python examples/feature_store/users/make_features.py events.parquet
 
-``kind`` is ``purchase`` (with ``amount``) or ``session`` (with ``minutes``). The statistics of a day are known at
-its end.
+``kind`` is ``purchase`` (with ``amount``) or ``session`` (with ``minutes``). The statistics of a day are
+known at its end.
 """
 
 import sys
