@@ -45,6 +45,7 @@ class _Part:
     """A file that is not written yet."""
 
     name: str
+    served: ServedModel
     rows: pl.DataFrame
 
 
@@ -101,7 +102,7 @@ class PredictionLog:
         self._thread.start()
 
     async def stop(self, grace_s: float) -> None:
-        """Writes what is there, for ``grace_s`` seconds at most; what then remains is dropped and counted."""
+        """Writes what is there, for ``grace_s`` seconds at most; the log says what then is lost."""
         self._stopping.set()
         self._wake.set()
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join, grace_s)
@@ -112,7 +113,7 @@ class PredictionLog:
     def _run(self) -> None:
         try:
             check_writable(self._uri)
-        except (StorageError, OSError) as error:
+        except Exception as error:
             log.warning("The prediction log may not be written: %s", redact(str(error)))
         while True:
             self._wake.wait(self._flush_s)
@@ -141,7 +142,7 @@ class PredictionLog:
                 continue
             name = part_name(entries[0].moment, self._instance, self._sequence)
             self._sequence += 1
-            self._parts.append(_Part(name, rows))
+            self._parts.append(_Part(name, served, rows))
 
     def _write(self) -> None:
         """Writes files until none is left, or one cannot be written; that is tried again the next time."""
@@ -153,15 +154,16 @@ class PredictionLog:
                     part.rows.write_parquet(file)
                     self._store.write(file, part.name)
             except Exception as error:
-                if not isinstance(error, StorageError | OSError) and storage_problem(error) is None:
-                    log.exception("The prediction log cannot write %s", part.name)
-                self._say_broken(error)
-                return
+                if isinstance(error, StorageError | OSError) or storage_problem(error) is not None:
+                    self._say_broken(error)
+                    return
+                # Not the place's fault: tried again, it would fail again, and keep all others waiting.
+                log.exception("The prediction log cannot write %s", part.name)
+                self._drop(part.served, part.rows.height)
+            else:
+                self._say_whole()
             self._parts.popleft()
             self._out += part.rows.height
-            if self._broken:
-                log.warning("The prediction log at %s is written again", redact(self._uri))
-                self._broken = ""
 
     def _drop(self, served: ServedModel, rows: int) -> None:
         with self._dropping:  # both threads do
@@ -175,6 +177,11 @@ class PredictionLog:
         self._said_at, more, self._lost_before = time.monotonic(), lost - self._lost_before, lost
         reason = self._broken or "they come faster than they can be written"
         log.warning("The prediction log dropped %d rows, %d in all: %s", more, lost, reason)
+
+    def _say_whole(self) -> None:
+        if self._broken:
+            log.warning("The prediction log at %s is written again", redact(self._uri))
+            self._broken = ""
 
     def _say_broken(self, error: Exception) -> None:
         if not self._broken:

@@ -251,6 +251,21 @@ def test_rows_that_cannot_be_logged_are_counted_and_the_others_are_logged(tmp_pa
     assert writer.rows()["age"].to_list() == [4]
 
 
+def test_a_file_that_can_never_be_written_does_not_keep_others_waiting(tmp_path, caplog):
+    """Values that Parquet has no type for, from a model of another library."""
+
+    class Odd(Small):
+        def settled(self, rows):
+            return super().settled(rows).with_columns(odd=pl.Series([object()], dtype=pl.Object))
+
+    with Writer(tmp_path / "log", Odd("9")) as writer:
+        writer.take(row())
+        writer.take(row(age=4), served=Small("1"))
+    assert writer.dropped == {"9": 1}
+    assert "cannot write date=" in caplog.text
+    assert writer.rows()["age"].to_list() == [4]
+
+
 def test_many_rows_are_written_before_their_time(tmp_path):
     with Writer(tmp_path / "log", log_flush_s=3600) as writer:
         writer.take(table(age=list(range(10_000))))
