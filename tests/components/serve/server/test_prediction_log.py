@@ -11,12 +11,14 @@ import polars as pl
 import pytest
 
 from kfp_lifecycle.components.serve.server import prediction_log
+from kfp_lifecycle.components.serve.server.loading import load
 from kfp_lifecycle.components.serve.server.log_rows import log_columns
 from kfp_lifecycle.components.serve.server.models import InputColumn
 from kfp_lifecycle.components.serve.server.options import ServerOptions
 from kfp_lifecycle.components.serve.server.prediction_log import PredictionLog
 from kfp_lifecycle.components.serve.server.table import Table
 from kfp_lifecycle.components.shared.errors import ParameterError, StorageError
+from kfp_lifecycle.components.shared.inference.settle import DTYPES
 from kfp_lifecycle.components.shared.prediction_log import COLUMNS, SALT, hashed, read_log
 from tests.components.serve.server.small import NAMES, Small, answered, row, table
 from tests.servers import free_port, s3_server
@@ -316,3 +318,22 @@ def test_an_input_with_a_name_of_the_logs_own_is_left_out_and_spoken_of(tmp_path
         writer.take(row())
     assert writer.rows()["prediction"].to_list() == [37.5]
     assert "leaves out inputs with names of its own: prediction" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["binary", "regression", "multiclass", "plain"])
+def test_real_models_are_logged_with_what_they_were_given_and_said(models, tmp_path, kind):
+    served = load(str(getattr(models, kind)), kind)
+    done = answered(served, served.example)
+    with Writer(tmp_path / "log", served) as writer:
+        writer.log.answered(done)
+    rows = writer.rows().sort("_row")
+    inputs, outputs = served.settled(served.check(served.example)), done.outputs.frame()
+    assert rows.columns == [*COLUMNS, *inputs.columns, *outputs.columns]
+    assert rows.select(inputs.columns).equals(inputs)
+    assert rows.select(outputs.columns).equals(outputs)
+    assert inputs.height > 1
+    if served.description is not None:
+        types = {column.name: column.type for column in served.inputs}
+        assert {name: rows.schema[name] for name in types} == {
+            name: DTYPES[kind] for name, kind in types.items()
+        }
