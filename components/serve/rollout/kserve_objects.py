@@ -65,8 +65,6 @@ MOUNTED = "/mnt/models"
 #: What KServe fetches itself.
 _FETCHED = ("gs://", "s3://", "https://", "pvc://")
 _LONGEST = 40
-#: Longer than the server takes to answer the requests under way.
-_GRACE_S = 60
 _GPU = "nvidia.com/gpu"
 
 
@@ -241,7 +239,6 @@ def _predictor(release: Release, given: Predictor) -> V1beta1PredictorSpec:
         service_account_name=given.service_account or None,
         # The server asks nothing of Kubernetes.
         automount_service_account_token=False,
-        termination_grace_period_seconds=_GRACE_S,
         node_selector=dict(selector) if selector else None,
         tolerations=[_toleration(own) for own in tolerations(settings)] or None,
         image_pull_secrets=[V1LocalObjectReference(name=own) for own in settings.get("pull_secrets") or ()]

@@ -72,6 +72,7 @@ def test_the_whole_of_a_plain_one() -> None:
                 "minReplicas": 1,
                 "maxReplicas": 3,
                 "timeout": 60,
+                "automountServiceAccountToken": False,
                 "model": {
                     "name": "kserve-container",
                     "modelFormat": {"name": "kfp-lifecycle"},
@@ -113,6 +114,7 @@ def test_everything_that_can_be_said_is_there() -> None:
         "scaleMetric": "concurrency",
         "scaleTarget": 20,
         "timeout": 15,
+        "automountServiceAccountToken": False,
         "serviceAccountName": "churn-server",
         "nodeSelector": {"pool": "serving"},
         "tolerations": [
