@@ -199,6 +199,7 @@ class KServe:
             self.reconcile(body)
 
     def reconcile(self, body: Object) -> None:
+        assert not (said := _complaints(body, self.knative)), said
         name, template = body["metadata"]["name"], _template(body)
         if self._made.get(name) != template:
             self._made[name] = template
@@ -386,6 +387,27 @@ def names_of(kserve: KServe, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", look_up)
         yield
+
+
+def _complaints(body: Object, knative: bool) -> list[str]:
+    """What KServe's webhook refuses of an InferenceService, or Knative's of what KServe makes of it."""
+    about, predictor = body["metadata"], body["spec"]["predictor"]
+    found = []
+    if not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", about["name"]):
+        found.append("the name")
+    labels = about.get("labels", {}).values()
+    if not all(re.fullmatch(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?", value) for value in labels):
+        found.append("a label")
+    if not 0 <= predictor.get("canaryTrafficPercent", 0) <= 100:
+        found.append("canaryTrafficPercent")
+    metrics = ("concurrency", "rps") if knative else ("cpu", "memory")
+    if predictor.get("scaleMetric", metrics[0]) not in metrics:
+        found.append("scaleMetric")
+    if knative and "terminationGracePeriodSeconds" in predictor:
+        found.append("terminationGracePeriodSeconds")
+    if knative and predictor.get("automountServiceAccountToken"):
+        found.append("automountServiceAccountToken")
+    return found
 
 
 def _template(body: Object) -> str:
