@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ def pushgateway(folder: Path, users: Mapping[str, str] | None = None) -> Iterato
     """
     port = free_port()
     command = [program("prometheus-pushgateway"), f"--web.listen-address=127.0.0.1:{port}"]
+    # Debian's keeps what was pushed in a file of the machine, where nothing else is said.
+    command += [f"--persistence.file={folder / 'pushgateway.data'}"]
     if users:
         (folder / "web.yaml").write_text(yaml.safe_dump({"basic_auth_users": dict(users)}))
         command += [f"--web.config.file={folder / 'web.yaml'}"]
@@ -57,6 +60,17 @@ class Prometheus:
         asked = urllib.parse.urlencode({"query": promql})
         with urllib.request.urlopen(f"{self.url}/api/v1/query?{asked}", timeout=10) as answer:
             return list(json.load(answer)["data"]["result"])
+
+    def wait_until_ready(self, timeout_s: float = 30) -> None:
+        """Waits until it answers queries, and no more that it is still starting."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"{self.url}/-/ready", timeout=5).close()
+                return
+            except urllib.error.HTTPError:
+                time.sleep(0.1)
+        raise RuntimeError(f"{self.url} is not ready")
 
     def wait_for(self, promql: str, timeout_s: float = 30) -> list[dict[str, Any]]:
         """The query's samples, once there are any."""
@@ -86,4 +100,6 @@ def prometheus(
     command += [f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={folder / 'tsdb'}"]
     url = f"http://127.0.0.1:{port}"
     with running(command, f"{url}/-/ready", folder / "prometheus.log"):
-        yield Prometheus(url)
+        found = Prometheus(url)
+        found.wait_until_ready()
+        yield found

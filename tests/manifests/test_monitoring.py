@@ -21,6 +21,7 @@ SERVE = {
     "model_request_errors_total": {"model", "version", "kind"},
     "model_prediction_latency_seconds": {"model", "version", "le"},
     "model_request_rows": {"model", "version", "le"},
+    "model_batch_rows": {"model", "version", "le"},
     "model_requests_in_flight": {"model", "version"},
     "model_info": {"model", "version"},
     "prediction_log_dropped_rows_total": {"model", "version"},
