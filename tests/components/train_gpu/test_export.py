@@ -6,7 +6,6 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -14,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import pandas as pd
-import polars as pl
 import pytest
 import torch
 from mlflow.models import validate_serving_input
@@ -24,81 +22,18 @@ from kfp_lifecycle.components.shared.inference import network as inference_netwo
 from kfp_lifecycle.components.shared.inference.files import NETWORK, ONNX
 from kfp_lifecycle.components.shared.inference.network import ExportedNetwork
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH
-from kfp_lifecycle.components.shared.model_format import DATA, describe, load_predictor, save_model
-from kfp_lifecycle.components.train_gpu.export import Layout, NetworkFiles, ServedNetwork, export_network
-from tests.components.train.tables import Prepared, prepared
+from kfp_lifecycle.components.shared.model_format import describe, load_predictor
+from kfp_lifecycle.components.train_gpu.export import Layout, NetworkFiles, export_network
+from tests.components.train_gpu.exported import TASKS, Saved, saved, table_of
 from tests.components.train_gpu.networks import Bessel, Branching, Small
 
 Floats = npt.NDArray[np.float64]
 Table = Callable[[str], pd.DataFrame]
 
-TASKS = {"binary": ("churn", "churn"), "multiclass": ("diamonds", "cut"), "regression": ("diamonds", "price")}
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A model of a table, and what it was made of."""
-
-    table: Prepared
-    folder: Path
-    served: ServedNetwork
-    features: Floats
-
-    @property
-    def data(self) -> Path:
-        return self.folder / DATA
-
-    def onnx(self, features: Floats) -> Floats:
-        session = onnxruntime.InferenceSession(self.data / ONNX)
-        return np.asarray(session.run(None, {"features": features.astype(np.float32)})[0])
-
-
-def _table(table: Table, task: str) -> Prepared:
-    """A real table with missing numbers, missing categories and, in its last rows, categories of its own."""
-    name, target = TASKS[task]
-    rows = pl.from_pandas(table(name).sample(600, random_state=1).reset_index(drop=True))
-    text = next(c for c in rows.columns if rows[c].dtype == pl.String and c != target)
-    number = next(c for c in rows.columns if rows[c].dtype == pl.Float64 and c != target)
-    place = pl.int_range(pl.len())
-    rows = rows.with_columns(
-        pl.when(place % 7 > 0).then(number).alias(number),
-        pl.when(place >= 590).then(pl.lit("never seen")).when(place % 11 > 0).then(text).alias(text),
-    )
-    return prepared(rows, target, task, encode="ordinal", impute="none")
-
-
-def _saved(table: Prepared, folder: Path, kind: type[Small] = Small) -> Saved:
-    torch.manual_seed(0)
-    transform, rows = table.plan, table.rows.head(580)
-    transform.fit(rows, rows[table.schema.target])
-    features = transform.transform(table.rows)
-    encoders = [encoder.kind for encoder in transform.featurizer_.encoders]
-    codes = [place for place, kind in enumerate(encoders) if kind == "category"]
-    numbers = [place for place, kind in enumerate(encoders) if kind == "number"]
-    cardinalities = [len(transform.featurizer_.encoders[place].slots) + 1 for place in codes]
-    classes = len(table.schema.classes)
-    network = kind(
-        numbers=len(numbers), cardinalities=cardinalities, outputs=classes if classes > 2 else 1
-    ).train()
-    layout = Layout(numbers, codes, table.schema.task, mean=3933.0, scale=3989.0)
-    folder.mkdir()
-    save_model(
-        folder,
-        estimator=NetworkFiles(network, layout, "networks.Small"),
-        estimator_path="networks.Small",
-        transform=transform,
-        schema=table.schema,
-        reference=table.rows.head(30),
-        row_hashes=table.rows[ROW_HASH].to_numpy(),
-        parameters={"train-gpu": {"epochs": 1}},
-        metrics={"validation_loss": 0.5},
-    )
-    return Saved(table, folder, ServedNetwork(network, layout).eval(), np.asarray(features))
-
 
 @pytest.fixture(scope="module", params=list(TASKS))
 def model(request: pytest.FixtureRequest, table: Table, tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    return _saved(_table(table, request.param), tmp_path_factory.mktemp("models") / "model")
+    return saved(table_of(table, request.param), tmp_path_factory.mktemp("models") / "model")
 
 
 def _truth(model: Saved) -> Floats:

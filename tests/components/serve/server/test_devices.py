@@ -1,5 +1,6 @@
 """Where a network runs."""
 
+import asyncio
 import logging
 
 import numpy as np
@@ -7,10 +8,15 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from kfp_lifecycle.components.serve.server.batching import BatchingPredictor
 from kfp_lifecycle.components.serve.server.devices import AUTO, move
+from kfp_lifecycle.components.serve.server.direct import DirectPredictor
 from kfp_lifecycle.components.serve.server.loading import load
+from kfp_lifecycle.components.serve.server.table import Table
 from kfp_lifecycle.components.shared.errors import ServingError
 from kfp_lifecycle.components.shared.inference.network import ExportedNetwork
+from kfp_lifecycle.components.shared.model_format import load_predictor
+from tests.components.train_gpu.exported import TASKS, saved, table_of
 
 FEATURES = np.arange(6.0).reshape(3, 2)
 
@@ -72,3 +78,25 @@ def test_a_server_of_another_model_takes_the_flag(models, caplog):
     assert load(str(models.binary), device="cuda").outputs
     assert "runs on the CPU; only networks run on cuda" in caplog.text
     assert load(str(models.plain), device="cuda").outputs
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_a_network_is_served_with_the_answers_that_it_gives_by_itself(table, tmp_path, task):
+    """One row and many, alone and in a batch, and its own example at the start."""
+    model = saved(table_of(table, task), tmp_path / "model")
+    served = load(str(model.folder), "net")
+    assert served.example is not None
+    rows = model.table.rows.select([column.name for column in served.inputs]).head(40)
+    expected = load_predictor(model.folder).predict(rows)
+    given = served.check(Table.of(rows))
+    together = served.predict(given)
+
+    async def batched():
+        predictor = BatchingPredictor(DirectPredictor(1, 60), 64, 1.0)
+        return await asyncio.gather(*(predictor.predict(served, given.slice(row, 1)) for row in range(40)))
+
+    for row, answer in enumerate(asyncio.run(batched())):
+        for name in expected:
+            for found in (answer.columns[name][0], together.columns[name][row]):
+                wanted = expected[name][row]
+                assert found == wanted or found == pytest.approx(wanted, rel=1e-4)
