@@ -111,6 +111,7 @@ def test_no_request_fails_while_versions_are_rolled_out(models, versions, tmp_pa
         assert counted(server, "prediction_log_dropped_rows_total").total() == 0
         predicted = counted(server, "model_predictions_total")
         assert server.stop() == 0
+    print(f"{load.seen.requests} requests ({dict(load.seen.protocols)}), {rollouts.count} rollouts")
     now = datetime.now(UTC)
     logged, problems = read_log(str(log), now - timedelta(days=1), now + timedelta(days=1))
     assert problems == []
