@@ -32,7 +32,13 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     | {"max_trials": 2, "search_space": '{"dropout": [0.1, 0.3]}', "bootstrap_samples": 20}
     | {"estimator_parameters": '{"network": "mlp", "epochs": 1}', "reference_rows": 50, "model_name": "m"},
     "prepare": COMMON,
+    "batch-inference": {"source": "data/churn.csv", "model_name": "m", "output": "scored"},
+    "monitoring": {"model": "models:/m@champion", "current": "data/churn.csv", "history": "history"}
+    | {"training_parameters": "{}", "pictures": False},
 }
+
+#: Of these, one that training has registered.
+NEED_A_MODEL = ("batch-inference", "monitoring")
 
 
 def supported() -> Iterator[str]:
@@ -53,6 +59,14 @@ def supported() -> Iterator[str]:
 @pytest.mark.parametrize("path", supported())
 def test_it_runs(path: str, tmp_path: Path) -> None:
     assert run("demo-data", "churn", "--out", "data", cwd=tmp_path).returncode == 0
-    given = [f"--param={name}={value}" for name, value in PARAMETERS[path.split("/")[1]].items()]
-    done = run("run", str(ROOT / "compiled" / path), *given, cwd=tmp_path)
+    name = path.split("/")[1]
+    if name in NEED_A_MODEL:
+        start(tmp_path, "training", PARAMETERS["training"])
+    start(tmp_path, str(ROOT / "compiled" / path), PARAMETERS[name])
+
+
+def start(folder: Path, target: str, parameters: Mapping[str, Any]) -> None:
+    """A run that succeeds."""
+    given = [f"--param={name}={value}" for name, value in parameters.items()]
+    done = run("run", target, *given, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
