@@ -96,11 +96,12 @@ def test_a_model_that_is_not_approved_is_not_served_and_the_run_says_why(deploye
 
 
 def test_a_rollout_that_fails_ends_the_run_and_leaves_alias_and_traffic(deployed: Deployed) -> None:
-    run = deployed.run(max_latency_ms="0.000001", seed="8", champion_metric="log_loss")
-    assert run.code == 1
-    states = _states(run)
-    assert states["serve"] == "failed", run.terminal
-    assert "Version 1 has all traffic again." in run.terminal
+    words = ["-p", "model=models:/churn@challenger", "-p", "max_latency_ms=0.000001", "-p", "min_requests=10"]
+    done = deployed.laptop.cli("run", "serve", *words, "-p", "step_seconds=0.1", env=deployed.env)
+    assert done.returncode == 1
+    said = " ".join(done.stdout.split())
+    assert "Version 2 of churn was not rolled out: At 10% of the traffic" in said
+    assert "Version 1 has all traffic again." in said
     assert deployed.alias() == "1"
     url = deployed.first.step("serve")["outputs"]["url"]
     assert requests.get(f"{url}/v2/models/churn", timeout=10).json()["versions"] == ["1"]

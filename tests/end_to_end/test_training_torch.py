@@ -30,6 +30,7 @@ def test_one_command_ends_in_a_registered_champion(churn: Run) -> None:
     assert churn.code == 0, churn.terminal
     assert [step["name"] for step in churn.record["steps"]] == [
         *("prepare", "featurize", "train-gpu", "evaluate", "register"),
+        *("serve", "record-decision", "record-decision-2"),
     ]
     assert churn.metrics()["roc_auc"] > 0.82
     assert churn.metrics("train-gpu")["validation_roc_auc"] > 0.8
@@ -80,6 +81,9 @@ def test_the_model_is_judged_in_the_image_that_it_was_trained_in() -> None:
         "exec-train-gpu": "python-torch:0.1.0",
         "exec-evaluate": "python-torch:0.1.0",
         "exec-register": "python-core:0.1.0",
+        "exec-serve": "python-serve:0.1.0",
+        "exec-record-decision": "python-core:0.1.0",
+        "exec-record-decision-2": "python-core:0.1.0",
     }
 
 

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from kfp_lifecycle.scripts.app import app
 from tests.repositories import COMMAND, ROOT, run
 
-VERBS = ["compile", "docs", "catalog", "run", "submit", "schedule", "promote", "rollback", "demo-data"]
+VERBS = ["compile", "docs", "catalog", "run", "serve", "submit", "schedule", "promote", "rollback"]
+VERBS += ["demo-data"]
 PAIRS = [("new", "component"), ("images", "build"), ("runs", "list")]
 HEAVY = {"kfp", "polars", "pandas", "numpy", "sklearn", "mlflow", "matplotlib", "jinja2", "rich", "yaml"}
 

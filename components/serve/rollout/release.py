@@ -5,10 +5,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from kfp_lifecycle.components.register.lineage import model_digest
 from kfp_lifecycle.components.serve.rollout.target import Release
 from kfp_lifecycle.components.serve.server.sources import Source, bring, resolve
 from kfp_lifecycle.components.shared.model_example import Example, read_example
+from kfp_lifecycle.components.shared.model_format import model_digest
 from kfp_lifecycle.components.shared.storage import is_remote
 
 log = logging.getLogger(__name__)

@@ -4,23 +4,27 @@ import multiprocessing
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
-from kfp_lifecycle.components.register.lineage import LONGEST, MODEL_DIGEST, Pipeline, model_digest
+from kfp_lifecycle.components.register.lineage import LONGEST, MODEL_DIGEST, Pipeline
 from kfp_lifecycle.components.register.registry import (
     CHALLENGER,
     CHAMPION,
     champion_history,
+    make_champion,
     promote,
     rollback,
+    take_back,
     versions,
 )
 from kfp_lifecycle.components.register.versions import DONE, Registered, Request, register_model
 from kfp_lifecycle.components.shared.errors import ParameterError, RegistryError, SchemaError, TrackingError
+from kfp_lifecycle.components.shared.model_format import model_digest
 from tests.components.conftest import Telco
 from tests.components.trained import evaluation_file
 
@@ -323,3 +327,57 @@ def test_a_registry_that_cannot_be_reached_is_an_error_without_credentials(
     with pytest.raises(TrackingError, match=r"http://\*\*\*@127\.0\.0\.1:9") as caught:
         register_model(telco.good_model, evaluation, request(telco))
     assert "hunter2" not in str(caught.value)
+
+
+def rollout(client: MlflowClient, version: str) -> str:
+    return str(client.get_model_version(NAME, version).tags.get("rollout", ""))
+
+
+def test_a_version_that_serve_is_to_roll_out_stays_the_challenger(
+    store: MlflowClient, telco: Telco, evaluation: Path
+) -> None:
+    wanted = replace(request(telco), challenger_only=True)
+    for _ in range(2):  # run again, it finds what it has done
+        assert register_model(telco.good_model, evaluation, wanted).aliases == [CHALLENGER]
+    assert state(store) == ({CHALLENGER: "1"}, [], 1)
+    assert rollout(store, "1") == "awaited"
+
+    promote(store, NAME)
+    assert rollout(store, "1") == "done"
+    assert register_model(telco.good_model, evaluation, wanted).aliases == [CHALLENGER, CHAMPION]
+    assert rollout(store, "1") == "done"
+
+
+def test_registered_again_without_a_rollout_it_becomes_the_champion(
+    store: MlflowClient, telco: Telco, evaluation: Path
+) -> None:
+    register_model(telco.good_model, evaluation, replace(request(telco), challenger_only=True))
+    assert register_model(telco.good_model, evaluation, request(telco)).aliases == [CHALLENGER, CHAMPION]
+
+
+def test_a_late_registration_makes_no_champion_of_a_version_that_was_rolled_out_in_vain(
+    store: MlflowClient, telco: Telco, evaluation: Path
+) -> None:
+    register_model(telco.good_model, evaluation, request(telco, approved=False))
+    register_model(telco.weak_model, evaluation, replace(other(telco), challenger_only=True))
+    store.set_model_version_tag(NAME, "2", "rollout", "failed: it was slow")
+    register_model(telco.good_model, evaluation, request(telco))
+    assert state(store)[0] == {CHALLENGER: "2", CHAMPION: "1"}
+
+
+def test_a_move_of_the_champion_is_undone_with_its_history(
+    store: MlflowClient, telco: Telco, evaluation: Path
+) -> None:
+    register_model(telco.good_model, evaluation, request(telco))
+    register_model(telco.weak_model, evaluation, replace(other(telco), challenger_only=True))
+    take_back(store, make_champion(store, NAME, "2"))
+    assert state(store) == ({CHALLENGER: "2", CHAMPION: "1"}, ["1"], 2)
+    assert "rolled_back" not in store.get_model_version(NAME, "2").tags
+
+
+def test_the_first_champion_is_taken_back_to_none(
+    store: MlflowClient, telco: Telco, evaluation: Path
+) -> None:
+    register_model(telco.good_model, evaluation, replace(request(telco), challenger_only=True))
+    take_back(store, make_champion(store, NAME, "1"))
+    assert state(store) == ({CHALLENGER: "1"}, [], 1)

@@ -24,9 +24,10 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
 )
 
-from kfp_lifecycle.components.shared.errors import EstimatorError, SchemaError
+from kfp_lifecycle.components.shared.errors import EstimatorError, SchemaError, ServingError
 from kfp_lifecycle.components.shared.inference import model as inference_model
 from kfp_lifecycle.components.shared.inference.schema import ROW_HASH
+from kfp_lifecycle.components.shared.model_example import read_example
 from kfp_lifecycle.components.shared.model_format import (
     MAX_HASHES,
     TrainingRows,
@@ -394,3 +395,22 @@ def test_the_sample_of_training_rows_is_bounded_and_deterministic() -> None:
     assert rows.seen(np.random.default_rng(1).integers(0, 2**64, 1000, dtype=np.uint64)) == 0
     small = TrainingRows.of(hashes[:100])
     assert (small.modulus, small.seen(hashes[:100])) == (1, 100)
+
+
+def test_the_model_carries_what_it_makes_of_its_input_example(model: Path, tmp_path: Path) -> None:
+    example = read_example(model)
+    assert example is not None
+    assert len(example.inputs) == 5
+    made = mlflow.pyfunc.load_model(str(model)).predict(pd.DataFrame(example.inputs))
+    assert list(made["prediction"]) == [row["prediction"] for row in example.outputs]
+    for column in made.columns[1:]:
+        np.testing.assert_allclose(made[column], [row[column] for row in example.outputs], rtol=1e-9)
+    assert read_example(tmp_path) is None, "a plain MLflow model has none"
+
+
+def test_a_damaged_example_is_named(model: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(model, tmp_path / "broken")
+    path = broken / "data" / "lifecycle" / "example.json"
+    path.write_text('{"inputs": [')
+    with pytest.raises(ServingError, match=r"example\.json is damaged"):
+        read_example(broken)
