@@ -74,6 +74,18 @@ def test_the_typed_models_know_the_runtime_and_the_example() -> None:
         check(spoiled)
 
 
+def test_networks_have_a_runtime_of_their_own() -> None:
+    torch, plain = the("serving", "ClusterServingRuntime", f"{RUNTIME}-torch"), runtime()
+    (own,), (other,) = torch["spec"]["containers"], plain["spec"]["containers"]
+    assert "/python-torch:" in own["image"]
+    # KServe chooses one by the format only where there is one.
+    formats = [r["spec"]["supportedModelFormats"][0]["autoSelect"] for r in (torch, plain)]
+    assert formats == [False, True]
+    alike = {key: value for key, value in other.items() if key not in ("image", "resources")}
+    assert {key: own[key] for key in alike} == alike
+    check(torch)
+
+
 def test_the_example_is_what_serve_applies() -> None:
     release = Release("churn", "3", "models:/churn/3", Path())
     predictor = Predictor(cpu="500m", memory="2Gi", settings={})

@@ -277,6 +277,8 @@ def _resources(given: Predictor) -> dict[str, Any]:
         limits.pop("cpu", None)
     if given.memory:
         requests["memory"] = limits["memory"] = given.memory
+    if "memory" in requests:  # the runtime's own limit may be less
+        limits.setdefault("memory", requests["memory"])
     if given.gpus:
         requests[_GPU] = limits[_GPU] = str(given.gpus)
     return said({"requests": requests, "limits": limits})

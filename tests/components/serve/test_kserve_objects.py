@@ -151,6 +151,11 @@ def test_resources_are_the_profiles_where_nothing_else_is_said() -> None:
     }
 
 
+def test_memory_that_is_promised_is_never_above_the_runtimes_limit() -> None:
+    found = built(Predictor(settings={"resources": {"requests": {"memory": "8Gi"}}}))
+    assert found["spec"]["predictor"]["model"]["resources"]["limits"] == {"memory": "8Gi"}
+
+
 @pytest.mark.parametrize("uri", ["gs://models/churn/4", "s3://models/churn/4"])
 def test_a_bucket_is_fetched_by_kserve(uri: str) -> None:
     model = built(uri=uri)["spec"]["predictor"]["model"]
