@@ -10,7 +10,6 @@ import polars as pl
 from mlflow.models import Model as MlflowModel
 
 from kfp_lifecycle.components.monitor.findings import Watched
-from kfp_lifecycle.components.register.lineage import model_digest
 from kfp_lifecycle.components.serve.server.sources import bring, resolve
 from kfp_lifecycle.components.shared.errors import MonitorError, redact
 from kfp_lifecycle.components.shared.inference.columns import PREDICTION, probability_column
@@ -19,6 +18,7 @@ from kfp_lifecycle.components.shared.model_format import (
     OUT_OF_FOLD,
     ModelDescription,
     describe,
+    model_digest,
     read_reference,
 )
 from kfp_lifecycle.components.shared.tracking import connect, tracking_errors

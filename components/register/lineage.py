@@ -1,10 +1,8 @@
 """Where a model version came from, as the registry's tags and as a description for people."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from kfp_lifecycle.components.register.registry import APPROVED
@@ -27,18 +25,6 @@ class Pipeline:
     pipeline_digest: str = ""
     pipeline_run_id: str = ""
     image: str = ""
-
-
-def model_digest(folder: str | Path) -> str:
-    """``sha256:…`` of all files of a model folder, their names included."""
-    root, digest = Path(folder), hashlib.sha256()
-    for file in sorted(path for path in root.rglob("*") if path.is_file()):
-        if "__pycache__" in file.parts:  # left by whoever loaded the model from there
-            continue
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        digest.update(f"{content} {file.relative_to(root).as_posix()}\n".encode())
-    return f"sha256:{digest.hexdigest()}"
 
 
 def tags(

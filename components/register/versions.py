@@ -18,7 +18,6 @@ from kfp_lifecycle.components.register.lineage import (
     MODEL_DIGEST,
     Pipeline,
     describe_version,
-    model_digest,
     tags,
 )
 from kfp_lifecycle.components.register.registry import (
@@ -37,7 +36,7 @@ from kfp_lifecycle.components.register.registry import (
     DONE as ROLLED_OUT,
 )
 from kfp_lifecycle.components.shared.errors import ParameterError, RegistryError
-from kfp_lifecycle.components.shared.model_format import describe
+from kfp_lifecycle.components.shared.model_format import describe, model_digest
 from kfp_lifecycle.components.shared.tracking import connect, tracked_run, tracking_errors
 from kfp_lifecycle.components.train.log_run import log_model
 

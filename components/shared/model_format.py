@@ -22,9 +22,11 @@ kfp-lifecycle of another version from shadowing what the model was made with.
 """
 
 import hashlib
+import importlib
 import json
 import pickle
 import shutil
+import sys
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -36,6 +38,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import yaml
 
 from kfp_lifecycle.components.shared import inference
 from kfp_lifecycle.components.shared.errors import EstimatorError, SchemaError
@@ -43,7 +46,6 @@ from kfp_lifecycle.components.shared.inference.files import ESTIMATOR, SCHEMA, T
 from kfp_lifecycle.components.shared.inference.schema import TableSchema
 from kfp_lifecycle.components.shared.model_example import DATA as FOLDER
 from kfp_lifecycle.components.shared.model_example import EXAMPLE, record
-from kfp_lifecycle.components.shared.model_signature import as_source, input_sources, signature
 
 if TYPE_CHECKING:  # register describes models, and has no use for scikit-learn, which these import
     from kfp_lifecycle.components.shared.inference.model import Model
@@ -175,6 +177,7 @@ def save_model(
     import mlflow.pyfunc
 
     from kfp_lifecycle.components.shared.inference.model import _load_pyfunc
+    from kfp_lifecycle.components.shared.model_signature import as_source, input_sources, signature
 
     rows = TrainingRows.of(row_hashes)
     description = {
@@ -238,15 +241,31 @@ def describe(path: str | Path) -> ModelDescription:
 
 
 def load_predictor(path: str | Path) -> "Model":
-    """The model at ``path`` (a local folder), as ``mlflow.pyfunc.load_model`` loads it.
+    """The model at ``path`` (a local folder), as ``mlflow.pyfunc.load_model`` loads it, but without MLflow.
 
-    The class is the one that travels in the model, not this library's. Its ``predict`` takes a Polars or
-    pandas DataFrame of raw or settled rows, without MLflow's check of types and copy through pandas.
+    Importing that takes a server longer than all else on its way to the first answer. The class is the one
+    that travels in the model, not this library's. Its ``predict`` takes a Polars or pandas frame of raw or
+    settled rows, without MLflow's check of types and copy through pandas.
     """
-    import mlflow.pyfunc
+    about = yaml.safe_load((Path(path) / "MLmodel").read_text(encoding="utf-8"))
+    flavour = about["flavors"]["python_function"]
+    code = str((Path(path) / flavour["code"]).absolute())
+    if code not in sys.path:
+        sys.path.append(code)
+    module = importlib.import_module(flavour["loader_module"])
+    return cast("Model", module._load_pyfunc(str(Path(path) / flavour["data"])))
 
-    loaded = mlflow.pyfunc.load_model(str(path), suppress_warnings=True)
-    return cast("Model", loaded.get_raw_model())
+
+def model_digest(folder: str | Path) -> str:
+    """``sha256:…`` of all files of a model folder, their names included."""
+    root, digest = Path(folder), hashlib.sha256()
+    for file in sorted(path for path in root.rglob("*") if path.is_file()):
+        if "__pycache__" in file.parts:  # left by whoever loaded the model from there
+            continue
+        with file.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest.update(f"{content} {file.relative_to(root).as_posix()}\n".encode())
+    return f"sha256:{digest.hexdigest()}"
 
 
 def read_reference(path: str | Path) -> pl.DataFrame:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from kfp_lifecycle.components.register.lineage import model_digest
 from kfp_lifecycle.components.serve.server.devices import AUTO
 from kfp_lifecycle.components.serve.server.failures import RequestError
 from kfp_lifecycle.components.serve.server.lifecycle_model import LifecycleModel
@@ -22,7 +21,7 @@ from kfp_lifecycle.components.serve.server.models import ServedModel
 from kfp_lifecycle.components.serve.server.sources import Source, bring, resolve
 from kfp_lifecycle.components.serve.server.table import as_list
 from kfp_lifecycle.components.shared.errors import LifecycleError, ServingError, redact
-from kfp_lifecycle.components.shared.model_format import DATA, DESCRIPTION
+from kfp_lifecycle.components.shared.model_format import DATA, DESCRIPTION, model_digest
 
 if TYPE_CHECKING:
     from kfp_lifecycle.components.serve.server.lookup import Lookup

@@ -122,7 +122,7 @@ def _on_arrays(
     they are right was checked here. An estimator without the names that it was fitted on does not look at
     them. Whether it gives the same without, the model's example tells, or some rows at random.
     """
-    estimator = getattr(predict, "__self__", None)
+    estimator: Any = getattr(predict, "__self__", None)
     by_names = "feature_names_in_" in vars(estimator) if hasattr(estimator, "__dict__") else False
     if not by_names or {_NUMPY.get(kind) for kind in types.values()} != {np.dtype(float)}:
         return None
@@ -218,7 +218,8 @@ def _example(about: Any, folder: Path) -> Table | None:
 def _table(answered: Any, height: int) -> Table:
     """What a model gave, by column."""
     if isinstance(answered, pd.DataFrame):
-        return Table({f"{name}": column.to_numpy() for name, column in answered.items()}, height)
+        columns: dict[str, Values] = {str(name): column.to_numpy() for name, column in answered.items()}
+        return Table(columns, height)
     values = np.asarray(answered)
     if values.ndim <= 1:
         return Table({PREDICTION: values.reshape(-1)}, height)
