@@ -42,6 +42,7 @@ def train_and_register(
     name: str,
     version: str,
     image: str,
+    runtime: str = "kfp-lifecycle",
 ) -> None:
     """Prepare → featurize → ``fit`` → evaluate → register → serve, within a pipeline function.
 
@@ -53,6 +54,7 @@ def train_and_register(
         name: The pipeline's name.
         version: Its version.
         image: The image that the model is trained in, where the model is judged too.
+        runtime: KServe's runtime that can serve the model.
     """
     prepared = prepare(**taken(prepare, parameters)).outputs
     features = featurize(
@@ -94,10 +96,10 @@ def train_and_register(
         **taken(register, parameters),
     ).outputs
     if deploys:
-        _deploy(parameters, evaluated, registered)
+        _deploy(parameters, evaluated, registered, runtime)
 
 
-def _deploy(parameters: Mapping[str, Any], evaluated: Outputs, registered: Outputs) -> None:
+def _deploy(parameters: Mapping[str, Any], evaluated: Outputs, registered: Outputs, runtime: str) -> None:
     """Serve, where that is wanted and the model is approved. Else the run says why not.
 
     Each condition has its other branch: kfp.local skips one without it, and a graph that only lacks a step
@@ -109,6 +111,7 @@ def _deploy(parameters: Mapping[str, Any], evaluated: Outputs, registered: Outpu
             serve(
                 model=registered["model_uri"],
                 target=parameters["serve_target"],
+                runtime=runtime,
                 run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                 **{name: parameters[name] for name in SERVE},
             )

@@ -101,6 +101,7 @@ def training_torch(
     service_account: str = "",
     min_replicas: int = 1,
     max_replicas: int = 3,
+    runtime: str = "kfp-lifecycle-torch",
     gateway: str = "",
     host: str = "",
     seed: int = 42,
@@ -127,4 +128,11 @@ def training_torch(
         ).outputs
         return outputs
 
-    train_and_register(parameters, fit, name="training-torch", version=VERSION, image=TORCH_IMAGE)
+    train_and_register(
+        parameters,
+        fit,
+        name="training-torch",
+        version=VERSION,
+        image=TORCH_IMAGE,
+        runtime="kfp-lifecycle-torch",
+    )
