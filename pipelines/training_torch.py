@@ -101,7 +101,6 @@ def training_torch(
     service_account: str = "",
     min_replicas: int = 1,
     max_replicas: int = 3,
-    runtime: str = "kfp-lifecycle-torch",
     gateway: str = "",
     host: str = "",
     seed: int = 42,
