@@ -218,7 +218,9 @@ def _example(about: Any, folder: Path) -> Table | None:
 def _table(answered: Any, height: int) -> Table:
     """What a model gave, by column."""
     if isinstance(answered, pd.DataFrame):
-        columns: dict[str, Values] = {str(name): column.to_numpy() for name, column in answered.items()}
+        columns: dict[str, Values] = {}
+        for name, column in answered.items():
+            columns[str(name)] = column.to_numpy()
         return Table(columns, height)
     values = np.asarray(answered)
     if values.ndim <= 1:
