@@ -23,7 +23,7 @@ def some_events(users: int, now: dt.datetime) -> pl.DataFrame:
     for user in range(users):
         for _ in range(chance.randrange(4)):
             minute = dt.timedelta(minutes=chance.choice([-10, 10]))
-            age = chance.choice([dt.timedelta(days=chance.randrange(1, 90)), TTL + minute])
+            age = chance.choice([dt.timedelta(days=chance.randrange(1, 90) + 0.3), TTL + minute])
             known = now - age
             plan = chance.choice(["basic", "premium", None])
             values = [

@@ -41,14 +41,13 @@ def schema_with(schema: TableSchema, users: Users, service: str = "with_basket")
         role = "key" if given.name == "user_id" else given.role
         return replace(given, reference=reference, nullable=bool(reference), role=role)
 
-    source = FeatureSource(
-        users.uri, "shop", service, entities=["user_id"], event_time="at", request=["basket"]
-    )
+    request = ["basket"] if service == "with_basket" else []
+    source = FeatureSource(users.uri, "shop", service, entities=["user_id"], event_time="at", request=request)
     return replace(schema, columns=[column(each) for each in schema.columns], feature_source=source)
 
 
-def store_model(folder: Path, users: Users) -> Path:
-    """A model of whether a user buys again, by what the store knows, the basket, and the visits."""
+def store_model(folder: Path, users: Users, service: str = "with_basket") -> Path:
+    """A model of whether a user buys again, by the visits and what the store knows of it."""
     rng, rows = np.random.default_rng(0), 400
     amount, basket = rng.uniform(5, 100, rows), rng.uniform(1, 50, rows)
     table = pl.DataFrame(
@@ -67,6 +66,9 @@ def store_model(folder: Path, users: Users) -> Path:
         {True: "yes", False: "no"}, return_dtype=pl.String
     )
     prepared = prepare(folder / "prepared", table.with_columns(label.alias("again")), "again", "binary")
-    prepared = prepared.with_schema(folder / "with_store", **vars(schema_with(prepared.schema, users)) | {})
-    train(prepared, folder / "model", exclude=["user_id", "basket"])
+    prepared = prepared.with_schema(
+        folder / "with_store", **vars(schema_with(prepared.schema, users, service))
+    )
+    computed = [] if service == "with_basket" else list(COMPUTED)
+    train(prepared, folder / "model", exclude=["user_id", "basket", *computed])
     return folder / "model"
