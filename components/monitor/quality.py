@@ -10,7 +10,7 @@ import polars as pl
 from scipy.special import ndtr
 
 from kfp_lifecycle.components.monitor.findings import ColumnQuality, Problem
-from kfp_lifecycle.components.monitor.summary import ColumnSummary, Summary
+from kfp_lifecycle.components.monitor.summary import ColumnSummary, Summary, thinned
 from kfp_lifecycle.components.monitor.windows import Window
 from kfp_lifecycle.components.shared.report import percent
 
@@ -118,11 +118,13 @@ def duplicate_share(hashes: npt.NDArray[np.uint64]) -> float:
 
 def duplicate_problems(current: Summary, reference: Summary, share: float, seed: int) -> Iterator[Problem]:
     """Whether more rows are repeated than in as many rows of the reference; ``share`` is that of all."""
-    size = min(len(current.hashes), len(reference.hashes))
+    modulus = max(current.modulus, reference.modulus)
+    sides = [thinned(side.hashes, modulus) for side in (current, reference)]
+    size = min(map(len, sides))
     if not size or share < MORE_DUPLICATES:
         return
     random = np.random.default_rng(seed)
-    now, before = (duplicate_share(random.permutation(side.hashes)[:size]) for side in (current, reference))
+    now, before = (duplicate_share(random.permutation(side)[:size]) for side in sides)
     if now - before >= MORE_DUPLICATES:
         said = f"{percent(share)} of the rows repeat an earlier one in every input column"
         yield Problem("duplicates", f"{said}; in as many rows of the reference, {percent(before)} do.")

@@ -20,6 +20,8 @@ PART_ROWS = 262_144
 SAMPLE_ROWS = 5_000
 #: A text column with more distinct values is an identifier, not a category.
 MAX_CATEGORIES = 50_000
+#: Row hashes that are kept; of more rows those of a part of all hashes, which has each row's repeats with it.
+MAX_HASHES = 1_000_000
 #: Examples of bad values that are kept.
 EXAMPLES = 5
 
@@ -114,7 +116,9 @@ class Summary:
         rows: How many rows.
         columns: By name the columns that could be read as what they should be.
         retyped: By name the columns that could not, and why.
-        hashes: A hash of each row's input columns (UInt64, shape ``(rows,)``), for counting duplicates.
+        hashes: A hash of each row's input columns (UInt64, shape ``(n,)``), for counting duplicates: those
+            that are a multiple of ``modulus``.
+        modulus: 1 keeps all.
         sample: A random sample of the rows, settled, with the columns beside them that were asked for.
     """
 
@@ -122,6 +126,7 @@ class Summary:
     columns: dict[str, ColumnSummary]
     retyped: dict[str, str]
     hashes: npt.NDArray[np.uint64]
+    modulus: int
     sample: pl.DataFrame
 
 
@@ -155,7 +160,7 @@ def summarize(
     hashed = [name for name in hashed if name in found]
     extra = [name for name in beside if name in types and name not in found]
     sample = _Sample(sample_rows, seed)
-    rows, hashes = 0, [np.empty(0, np.uint64)]
+    rows, hashes = 0, _Hashes()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for part in _parts(table.select(*found, *extra)):
             rows += part.height
@@ -164,9 +169,9 @@ def summarize(
             # Sorting and counting leave Python alone, so that several columns go at once.
             list(pool.map(ColumnSummary.add, found.values(), clean, settled))
             if hashed:
-                hashes.append(settled.select(hashed).hash_rows().to_numpy())
+                hashes.add(settled.select(hashed).hash_rows().to_numpy())
             sample.add(pl.concat([settled, part.select(extra)], how="horizontal") if extra else settled)
-    return Summary(rows, found, retyped, np.concatenate(hashes), sample.rows())
+    return Summary(rows, found, retyped, hashes.kept, hashes.modulus, sample.rows())
 
 
 def _settlings(
@@ -194,6 +199,27 @@ def _parts(table: pl.LazyFrame) -> Iterator[pl.DataFrame]:
             f"The table cannot be read to its end: {said}.",
             "A file may be damaged, or its columns may differ in type from those of the others.",
         ) from error
+
+
+class _Hashes:
+    """Row hashes, thinned out by their own value where they become many."""
+
+    def __init__(self) -> None:
+        self.modulus = 1
+        self.kept = np.empty(0, np.uint64)
+
+    def add(self, hashes: npt.NDArray[np.uint64]) -> None:
+        self.kept = np.concatenate([self.kept, thinned(hashes, self.modulus)])
+        # One row that is repeated without end is never thinned out.
+        while len(self.kept) > MAX_HASHES and self.modulus < MAX_HASHES:
+            self.modulus *= 2
+            self.kept = thinned(self.kept, self.modulus)
+
+
+def thinned(hashes: npt.NDArray[np.uint64], modulus: int) -> npt.NDArray[np.uint64]:
+    """The hashes that are a multiple of ``modulus``, in their high bits."""
+    chosen: npt.NDArray[np.uint64] = hashes[(hashes >> np.uint64(32)) % np.uint64(modulus) == 0]
+    return chosen
 
 
 class _Sample:

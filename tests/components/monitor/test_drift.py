@@ -17,6 +17,7 @@ from kfp_lifecycle.components.monitor.drift import Compared, benjamini_hochberg,
 from kfp_lifecycle.components.monitor.findings import ColumnDrift
 from kfp_lifecycle.components.monitor.methods import METHODS
 from kfp_lifecycle.components.monitor.options import Options
+from kfp_lifecycle.components.monitor.quality import duplicate_share
 from kfp_lifecycle.components.monitor.sketch import Sketch
 from kfp_lifecycle.components.monitor.summary import summarize
 from kfp_lifecycle.components.shared.errors import ParameterError
@@ -240,3 +241,18 @@ def test_identifiers_are_not_compared() -> None:
     found = drifts(table, table, Options())["x"]
     assert (found.score, found.drifted) == (None, False)
     assert "more than 50,000 distinct texts" in found.why_not
+
+
+def test_duplicates_of_many_rows_are_counted_in_a_part_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kfp_lifecycle.components.monitor.summary.MAX_HASHES", 5_000)
+    table = pl.DataFrame({"x": np.repeat(np.arange(20_000), 2)})  # each row twice
+    column = Column("x", "integer")
+    found = summarize(table.lazy(), TableSchema([column], "y", "binary"), [column], hashed=["x"])
+    assert found.rows == 40_000
+    assert found.modulus in (8, 16)
+    assert len(found.hashes) == pytest.approx(40_000 / found.modulus, rel=0.2)
+    assert duplicate_share(found.hashes) == 0.5
+    same = summarize(
+        pl.LazyFrame({"x": [1] * 20_000}), TableSchema([column], "y", "binary"), [column], hashed=["x"]
+    )
+    assert duplicate_share(same.hashes) == pytest.approx(1, abs=1e-3) or not len(same.hashes)
