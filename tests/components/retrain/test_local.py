@@ -8,14 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kfp import compiler
 
-from kfp_lifecycle.components.monitor.history import History, Row
+from kfp_lifecycle.components.monitor.history import History, Retraining, Row, retraining_name
 from kfp_lifecycle.components.monitor.message import summary_text
 from kfp_lifecycle.components.retrain import local
 from kfp_lifecycle.components.retrain.step import Outputs, retrain_step
@@ -56,6 +56,10 @@ def ended(here: Path) -> Iterator[None]:
 
 
 def step(window: Row = WINDOW, **asked: Any) -> Outputs:
+    return retrain_step(**given_to(window, **asked))
+
+
+def given_to(window: Row, **asked: Any) -> dict[str, Any]:
     given: dict[str, Any] = {
         "summary": summary_text(window),
         "pipeline": "record-decision",
@@ -71,7 +75,7 @@ def step(window: Row = WINDOW, **asked: Any) -> Outputs:
         "service_account": "",
         "output_dir": "runs",
     }
-    return retrain_step(**given | asked)
+    return given | asked
 
 
 def until(done: Callable[[], bool]) -> None:
@@ -134,15 +138,14 @@ def test_a_run_that_was_broken_off_is_begun_anew(here: Path, slow: str) -> None:
 
 
 def test_of_two_at_once_the_first_starts_it() -> None:
-    history = History("history")
+    history, now = History("history"), datetime.now(UTC)
+    first = Retraining(retraining_name("m", "3", WINDOW.end), "m", "3", WINDOW.end, now)
+    history.keep(first)  # just being started
     later = replace(WINDOW, end=WINDOW.end + DAY)
-    first = step(wait=True)
-    (kept,) = history.retrainings("m")
-    history.keep(replace(kept, run_id="", link="", state="asked"))  # just being started
     assert step(later) == ("", "", False)
-    assert [one.name for one in history.retrainings("m")] == [first.retraining]
+    assert history.retrainings("m") == [first]
     # One that died before it started anything is not waited for.
-    history.keep(replace(kept, run_id="", state="asked", asked=kept.asked - timedelta(hours=1)))
+    history.keep(replace(first, asked=now - timedelta(hours=1)))
     assert step(later).started
 
 
@@ -169,11 +172,10 @@ def test_a_retraining_that_fails_fails_the_step_that_waits_and_is_not_begun_agai
 
 @pytest.mark.usefixtures("ended")
 def test_a_step_that_is_cancelled_ends_the_run_that_it_waits_for(here: Path, slow: str) -> None:
-    parameters = json.dumps({"seconds": 600, "folder": str(here)})
-    called = f"step(pipeline={slow!r}, parameters={parameters!r}, wait=True)"
-    code = f"from tests.components.retrain.test_local import step; {called}"
-    root = str(Path(__file__).parents[3])
-    child = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root})
+    asked = {"seconds": 600, "folder": str(here)}
+    given = given_to(WINDOW, pipeline=slow, parameters=json.dumps(asked), wait=True)
+    code = f"from kfp_lifecycle.components.retrain.step import retrain_step; retrain_step(**{given!r})"
+    child = subprocess.Popen([sys.executable, "-c", code])
     until(lambda: any(here.glob("pid-*")))
     child.terminate()
     assert child.wait(30)
