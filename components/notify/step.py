@@ -5,7 +5,7 @@ from typing import Any
 
 from kfp_lifecycle.components.monitor.message import read_summary
 from kfp_lifecycle.components.notify.message import Retrained, run_link, window_message
-from kfp_lifecycle.components.notify.notify import Channels, send
+from kfp_lifecycle.components.notify.sending import Channels, send
 from kfp_lifecycle.components.shared.parameters import one_of
 from kfp_lifecycle.components.shared.step import step
 

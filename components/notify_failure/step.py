@@ -4,7 +4,7 @@ import logging
 from typing import Any, Protocol
 
 from kfp_lifecycle.components.notify.message import failure_message, run_link
-from kfp_lifecycle.components.notify.notify import Channels, send
+from kfp_lifecycle.components.notify.sending import Channels, send
 from kfp_lifecycle.components.shared.step import step
 
 log = logging.getLogger(__name__)

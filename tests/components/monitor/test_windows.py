@@ -27,7 +27,10 @@ def test_a_season_earlier() -> None:
     assert summer.before(duration("365d", "season")) == window_to("2013-08-01", "31d", NOW)
 
 
-@pytest.mark.parametrize(("text", "hours"), [("90m", 1.5), ("6h", 6), ("1d12h", 36), ("2w", 336), ("36s", 0.01), ("", 0)])
+LENGTHS = [("90m", 1.5), ("6h", 6), ("1d12h", 36), ("2w", 336), ("36s", 0.01), ("", 0)]
+
+
+@pytest.mark.parametrize(("text", "hours"), LENGTHS)
 def test_lengths(text: str, hours: float) -> None:
     assert duration(text, "window") == timedelta(hours=hours)
 
