@@ -92,7 +92,8 @@ class LifecycleModel(ServedModel):
         try:
             settled = self._few.settle(columns)
             for name in self._required:
-                if None in settled[name]:
+                # What settling left as it was has been looked through by check.
+                if settled[name] is not columns[name] and None in settled[name]:
                     raise gap_error(name, settled[name].index(None))
             features = self._few.features(settled, rows.height)
         except BadRequestError:
