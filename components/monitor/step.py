@@ -122,10 +122,7 @@ def monitor_step(
             usual_rows=_usual(before, opened, looked_at),
         )
         found, samples = look(opened, request, asked)
-    decision = decide(found, asked)
-    row = row_of(found, decision)
-    row = replace(row, retrain=decision.retrain) if before is None else conclude(row, before, patience)
-    decision = replace(decision, retrain=row.retrain, reasons=row.reasons)
+    row, decision = _decided(found, asked, before, patience)
     found = _published(found, row, before, pushgateway, textfile)
     page = render_report(found, decision, asked, samples if pictures else None)
     with whole_file(report.path) as file:
@@ -135,9 +132,18 @@ def monitor_step(
     metrics.metadata.update(to_metrics(found, decision))
     findings.metadata.update(verdict=decision.verdict, retrain=decision.retrain, rows=found.quality.rows)
     _say(decision)
-    return Outputs(
-        decision.retrain, decision.verdict, "\n".join(decision.reasons), summary_text(row, report.uri)
-    )
+    reasons = "\n".join(decision.reasons)
+    return Outputs(decision.retrain, decision.verdict, reasons, summary_text(row, report.uri))
+
+
+def _decided(
+    found: Findings, options: Options, history: History | None, patience: Patience
+) -> tuple[Row, Decision]:
+    """What the window says, and what becomes of it after those before; kept where there is a history."""
+    decision = decide(found, options)
+    row = row_of(found, decision)
+    row = replace(row, retrain=decision.retrain) if history is None else conclude(row, history, patience)
+    return row, replace(decision, retrain=row.retrain, reasons=row.reasons)
 
 
 def _numbers(text: str) -> dict[str, float]:
