@@ -100,7 +100,7 @@ def test_a_rollout_that_fails_ends_the_run_and_leaves_alias_and_traffic(deployed
     done = deployed.laptop.cli("run", "serve", *words, "-p", "step_seconds=0.1", env=deployed.env)
     assert done.returncode == 1
     said = " ".join(done.stdout.split())
-    assert "Version 2 of churn was not rolled out: At 10% of the traffic" in said
+    assert "Version 2 of churn was not rolled out: At 10% of the traffic" in said, said
     assert "Version 1 has all traffic again." in said
     assert deployed.alias() == "1"
     url = deployed.first.step("serve")["outputs"]["url"]

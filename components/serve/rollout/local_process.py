@@ -45,12 +45,12 @@ def start(
     command += ["--name", release.name, "--host", "127.0.0.1", "--port", str(port), "--control", *arguments]
     check_free(port)
     if log_lines:
-        process = subprocess.Popen(command, env=_environment(release, token), stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, env=_environment(state, release, token), stdin=subprocess.DEVNULL)
     else:
         with state.log.open("wb") as log:
             process = subprocess.Popen(
                 command,
-                env=_environment(release, token),
+                env=_environment(state, release, token),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -178,9 +178,12 @@ def _code(running: Running) -> str:
     return "" if process is None or process.returncode is None else f" (exit code {process.returncode})"
 
 
-def _environment(release: Release, token: str) -> dict[str, str]:
+def _environment(state: StateFile, release: Release, token: str) -> dict[str, str]:
     # A server is no step, whoever starts it: as one it would end before it could drain.
     own = {name: value for name, value in os.environ.items() if not name.startswith("_KFP")}
     if release.uri.startswith("models:/"):
         own["MLFLOW_TRACKING_URI"] = tracking_uri()
-    return {**own, TOKEN: token}
+    # The folder for temporary files of a run ends with the run, and the server does not.
+    place = state.path.parent / "tmp"
+    place.mkdir(exist_ok=True)
+    return {**own, TOKEN: token, "TMPDIR": str(place)}
