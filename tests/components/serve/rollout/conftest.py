@@ -129,6 +129,7 @@ def shop(open_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     _surround(monkeypatch, open_shop.folder, open_shop.uri)
     mlflow.set_tracking_uri(open_shop.uri)
     yield open_shop
+    _surround(monkeypatch, open_shop.folder, open_shop.uri)  # the test may have been elsewhere
     if open_shop.state.read() is None or open_shop.served() != ["1"]:
         open_shop.serve("1", steps=(100,))
 
