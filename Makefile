@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # uv does not read pip's setting: wheels that lie on the machine, such as a CPU build of PyTorch.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: run test coverage soak lint format types check manifests containers lock benchmarks clean help
+.PHONY: run test coverage soak loop lint format types check manifests containers lock benchmarks clean help
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -54,6 +54,9 @@ coverage: .venv/.dev ## the tests again, and the lines that they do not reach (t
 soak: .venv/.dev ## the long versions of the tests
 	SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
+loop: .venv/.dev ## train, serve, drift, retrain and roll out on a year of flights, with a report
+	$(BIN)/python -m kfp_lifecycle.scripts.loop
+
 lint: .venv/.dev ## ruff, and the formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -87,5 +90,5 @@ clean: ## remove what make made
 	rm -rf .venv .mypy_root .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info .coverage* htmlcov
 
 benchmarks: .venv/.dev ## measure again every number in docs/benchmarks.md (half an hour, an idle machine)
-	for script in compile_all lint_diff prepare_featurize training_run tuning train_gpu train_gpu_streaming clone_to_run; do $(BIN)/python scripts/benchmarks/$$script.py || exit 1; done
+	for script in compile_all lint_diff prepare_featurize training_run tuning train_gpu train_gpu_streaming serving batch_inference monitoring feature_store online_features clone_to_run; do $(BIN)/python scripts/benchmarks/$$script.py || exit 1; done
 	scripts/containers.sh $(BIN)/python scripts/benchmarks/images.py

@@ -82,8 +82,9 @@ def _page(repository: Repository, compiled: Compiled) -> Page:
 
 
 def _in_order_of_use(components: Iterable[Any], pipelines: Iterable[Any]) -> list[Any]:
-    """As the pipelines use them, then the others by name."""
-    used = [task for pipeline in pipelines for task in pipeline["tasks"]]
+    """As the pipelines use them, those of the most components first; then the others by name."""
+    by_size = sorted(pipelines, key=lambda pipeline: -len(set(pipeline["tasks"])))
+    used = [task for pipeline in by_size for task in pipeline["tasks"]]
     place = {name: at for at, name in reversed(list(enumerate(used)))}
     return sorted(components, key=lambda c: (place.get(c["name"], len(used)), c["name"]))
 

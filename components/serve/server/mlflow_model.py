@@ -212,7 +212,9 @@ def _example(about: Any, folder: Path) -> Table | None:
         frame = about.load_input_example(str(folder))
     except Exception:  # an example that MLflow cannot read is no reason not to serve
         return None
-    return Table(frame.to_dict("list"), len(frame)) if isinstance(frame, pd.DataFrame) else None
+    if not isinstance(frame, pd.DataFrame):
+        return None
+    return Table({str(name): column.to_list() for name, column in frame.items()}, len(frame))
 
 
 def _table(answered: Any, height: int) -> Table:
