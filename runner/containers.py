@@ -126,7 +126,7 @@ def containers(
         _make(folder, give=not folder.exists())
     mounted = tuple(dict.fromkeys([*own, *others]))
     named = dict.fromkeys(path for value in parameters.values() for path in _paths(value))
-    readable = tuple(path for path in named if path not in mounted)
+    readable = tuple(path for path in named if not any(path.is_relative_to(folder) for folder in mounted))
     on_this_machine = urlsplit(tracking).hostname in _LOCAL_HOSTS
     return Containers(program, Path.cwd(), mounted, readable, on_this_machine)
 
