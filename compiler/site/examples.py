@@ -21,6 +21,7 @@ _CLASSES = {
     "SlicedClassificationMetrics",
 }
 _PARAMETERS = {"bool", "dict", "float", "int", "list", "str"}
+_STATUS = "PipelineTaskFinalStatus"
 _WIDTH = 88
 
 
@@ -40,7 +41,8 @@ class Example:
 def examples(item: Item, version: Version, own: bool, target: str) -> list[Example]:
     """The ways to use a version.
 
-    None where an input's name cannot be written in Python: such a file is not from Python, nor for it.
+    None where an input's name cannot be written in Python: such a file is not from Python, nor for it. None
+    for an exit handler that takes a final status: only the pipeline that it ends can give it one.
 
     Args:
         item: The component or pipeline.
@@ -48,7 +50,9 @@ def examples(item: Item, version: Version, own: bool, target: str) -> list[Examp
         own: Whether it is in the reader's repository, or else downloaded from the page.
         target: What ``kfp-lifecycle run`` and ``submit`` know it as.
     """
-    # KFP itself gives what is of another type, such as a task's final status.
+    if any(i["type"] == _STATUS for i in version.entry["inputs"]):
+        return []
+    # KFP itself gives what is of another type.
     given = [i for i in version.entry["inputs"] if i["required"] and (i["kind"] == "artifact" or _known(i))]
     names = [i["name"] for i in given]
     if not all(name.isidentifier() and not keyword.iskeyword(name) for name in (item.function, *names)):

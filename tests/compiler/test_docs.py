@@ -44,13 +44,18 @@ def test_the_python_in_a_readme_is_python(name: str) -> None:
         ast.parse(block)
 
 
+#: What a component's modules raise and its step does not: plan-shards plans with those of batch_predict, and
+#: a notification that cannot be sent fails no run.
+NOT_ITS_OWN = {"batch_predict": {"RegistryError"}, "notify": {"NotifyError"}}
+
+
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_a_readme_names_every_declared_error_that_the_component_raises_itself(name: str) -> None:
     readme = (ROOT / "components" / name / "README.md").read_text()
     sources = [file.read_text() for file in (ROOT / "components" / name).rglob("*.py")]
     raised = {error for source in sources for error in re.findall(r"raise (\w+)\(", source)}
     listed = set(re.findall(r"\| `(\w+Error)` \|", readme))
-    assert raised & set(errors.__all__) <= listed
+    assert (raised & set(errors.__all__)) - NOT_ITS_OWN.get(name, set()) <= listed
 
 
 def test_the_order_is_the_authors_and_what_must_be_given_comes_first(tmp_path: Path) -> None:
