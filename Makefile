@@ -46,13 +46,13 @@ run: .venv/.run data/churn.csv ## run the compiled training pipeline on the chur
 	@$(CLI) run training --params pipelines/params/churn.yaml
 
 test: .venv/.dev ## install what tests need and run them
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 coverage: .venv/.dev ## the tests again, and the lines that they do not reach (twice as long)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered $(ARGS)
 
 soak: .venv/.dev ## the long versions of the tests
-	SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 loop: .venv/.dev ## train, serve, drift, retrain and roll out on a year of flights, with a report
 	$(BIN)/python -m kfp_lifecycle.scripts.loop

@@ -8,7 +8,7 @@ import pytest
 from kfp_lifecycle.scripts.loop.loop import Course, Loop, Settings
 from kfp_lifecycle.scripts.loop.report import render_report
 
-pytestmark = [pytest.mark.e2e, pytest.mark.server, pytest.mark.xdist_group("loop")]
+pytestmark = [pytest.mark.e2e, pytest.mark.server]
 
 SMALL = Settings(
     replayed=(7, 8),

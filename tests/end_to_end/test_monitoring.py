@@ -12,7 +12,7 @@ from tests.components.monitor.flights import flights, train_on
 from tests.end_to_end.laptop import Laptop, Run
 from tests.receivers import Webhook, webhook
 
-pytestmark = [pytest.mark.e2e, pytest.mark.server, pytest.mark.xdist_group("monitoring")]
+pytestmark = [pytest.mark.e2e, pytest.mark.server]
 
 #: Stands for the training, which tests/end_to_end/test_loop.py starts: quick, and it shows what it was given.
 TRAINING = {"decision": "train {model} up to {window_end:%Y-%m-%d}"}

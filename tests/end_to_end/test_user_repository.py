@@ -20,7 +20,7 @@ from tests.kfp_server import KfpServer
 from tests.repositories import ROOT, files
 from tests.wheels import build_wheel, install
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("user_repository")]
+pytestmark = pytest.mark.e2e
 
 WRITTEN = (
     ".github/workflows/pipelines.yaml",

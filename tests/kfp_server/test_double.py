@@ -462,7 +462,7 @@ def test_a_server_of_many_users_tells_them_apart() -> None:
 def test_an_older_server_knows_less(server: KfpServer, client: Any, tmp_path: Path) -> None:
     server.state.unknown_fields = {"maxRetryCount", "backoffDuration"}
     spec = next(yaml.safe_load_all(TRAINING.read_text()))
-    next(iter(spec["root"]["dag"]["tasks"].values()))["retryPolicy"] = {"maxRetryCount": 2}
+    spec["root"]["dag"]["tasks"]["train"]["retryPolicy"] = {"maxRetryCount": 2}
     path = tmp_path / "new.yaml"
     path.write_text(yaml.safe_dump(spec))
     with pytest.raises(ApiException, match=r"unknown field .*maxRetryCount"):

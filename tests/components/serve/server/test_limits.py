@@ -85,8 +85,10 @@ def dribble(client: socket.socket) -> None:
 def test_an_idle_connection_is_closed(strict: Server) -> None:
     with connected(strict) as client:
         client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert b'{"live":true}' in client.recv(10_000)
-        assert client.recv(10) == b""
+        answer = b""
+        while part := client.recv(10_000):  # until the server closes it
+            answer += part
+        assert b'{"live":true}' in answer
 
 
 def test_a_slow_client_keeps_no_other_one_waiting(strict: Server, models: Models) -> None:
