@@ -106,7 +106,7 @@ def test_bash_completes_verbs_options_and_names() -> None:
     assert completed("kfp-lifecycle comp") == ["compile"]
     assert completed("kfp-lifecycle compile --ch") == ["--check"]
     assert completed("kfp-lifecycle compile tra") == ["train", "train-gpu", "training", "training-torch"]
-    assert completed("kfp-lifecycle compile prepare feat") == ["featurize"]
+    assert completed("kfp-lifecycle compile prepare featuriz") == ["featurize"]
     assert completed("kfp-lifecycle demo-data fl") == ["flights"]
 
 
